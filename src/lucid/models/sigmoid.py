@@ -1,0 +1,70 @@
+"""Decoders that end in a sigmoid: recognised, so that the Bernoulli loss is computed on logits all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ends_in_sigmoid", "logits_of", "remember_logits", "run", "without_sigmoid"]
+
+_RESHAPES = {
+    f"{name}Backward0"
+    for name in ("View", "UnsafeView", "ReshapeAlias", "Permute", "Transpose", "T", "Squeeze", "Unsqueeze")
+}
+_ATTRIBUTE = "_lucid_logits"
+
+
+def without_sigmoid(module: nn.Module) -> list[nn.Module] | None:
+    """The layers of `module` before the `nn.Sigmoid` it ends in; None if it does not visibly end in one.
+
+    Seen are `nn.Sigmoid` itself and any nesting of `nn.Sequential`.
+    """
+    if _has_hooks(module):
+        return None
+    if type(module) is nn.Sigmoid:
+        return []
+    if type(module) is not nn.Sequential or len(module) == 0:
+        return None
+    *body, last = module
+    rest = without_sigmoid(last)
+    return None if rest is None else [*body, *rest]
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    # PyTorch offers no public question for this; a hook on the sigmoid would not see what we compute around it.
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # pyright: ignore[reportPrivateUsage]
+
+
+def ends_in_sigmoid(emitted: Tensor) -> bool:
+    """Whether, by autograd's record and changes of shape apart, a sigmoid was the last operation on `emitted`."""
+    node = emitted.grad_fn
+    while node is not None and type(node).__name__ in _RESHAPES:
+        node = node.next_functions[0][0]
+    return type(node).__name__ == "SigmoidBackward0"
+
+
+def run(layers: Sequence[nn.Module], h: Tensor) -> Tensor:
+    """Apply layers one after the other."""
+    for layer in layers:
+        h = layer(h)
+    return h
+
+
+def remember_logits(emitted: Tensor, logits: Tensor) -> Tensor:
+    """`emitted`, which is the sigmoid of `logits`, with the logits attached for the loss."""
+    if not torch.compiler.is_compiling():
+        setattr(emitted, _ATTRIBUTE, logits)
+    return emitted
+
+
+def logits_of(emitted: Tensor) -> Tensor:
+    """The logits of probabilities: those they were computed from if known, else recovered as far as their digits go."""
+    known = None if torch.compiler.is_compiling() else getattr(emitted, _ATTRIBUTE, None)
+    if known is not None:
+        return known
+    p = emitted if emitted.dtype in (torch.float32, torch.float64) else emitted.float()
+    finfo = torch.finfo(p.dtype)
+    p = p.clamp(finfo.tiny, 1 - finfo.eps / 2)
+    return p.log() - (-p).log1p()
