@@ -43,7 +43,8 @@ class BernoulliLogits(Factorised):
 
     def _log_prob(self, value: Tensor) -> Tensor:
         logits, value = torch.broadcast_tensors(self.logits, value)
-        return -F.binary_cross_entropy_with_logits(logits, value, reduction="none")
+        # The result has the type of the values: half-precision data must not make a half-precision loss.
+        return -F.binary_cross_entropy_with_logits(logits, value.to(logits.dtype), reduction="none")
 
     def _sample(self, shape: Size, generator: Generator | None) -> Tensor:
         return (self.uniform(shape, generator) < self.mean).to(self.logits.dtype)
@@ -90,12 +91,14 @@ class DiscretisedLogisticGrid(Factorised):
     def _log_prob(self, value: Tensor) -> Tensor:
         steps = self.levels - 1
         inverse_scale = (-self.log_scale).exp()
-        centred = value - self.loc
-        upper = (centred + 0.5 / steps) * inverse_scale
-        lower = (centred - 0.5 / steps) * inverse_scale
-        width = inverse_scale / steps
-        lowest = value < 0.5 / steps
-        highest = value > 1 - 0.5 / steps
+        # Neighbouring bins must see one and the same edge to the last digit: a narrow scale magnifies any difference.
+        index = (value.to(self.loc.dtype) * steps).round()
+        above, below = (index + 0.5) / steps, (index - 0.5) / steps
+        upper = (above - self.loc) * inverse_scale
+        lower = (below - self.loc) * inverse_scale
+        width = (above - below) * inverse_scale
+        lowest = index <= 0
+        highest = index >= steps
         log_upper = torch.where(highest, 0.0, F.logsigmoid(upper))
         log_lower = torch.where(lowest, 0.0, F.logsigmoid(-lower))
         log_inside = torch.where(lowest | highest, 0.0, (-torch.expm1(-width)).log())

@@ -116,5 +116,9 @@ def draw(
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     devices = [generator.device] if generator.device.type != "cpu" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)  # noqa: TID251  inside the fork alone
+        # Not torch.manual_seed: it would reseed every device, and only the forked ones are put back.
+        torch.default_generator.manual_seed(seed)
+        if devices:
+            with torch.cuda.device(generator.device):
+                torch.cuda.manual_seed(seed)
         return foreign(shape)

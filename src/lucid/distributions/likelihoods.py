@@ -167,9 +167,12 @@ class OptimalScaleGaussian(Likelihood):
         variance = self.variance
         if self.training and x is not None:
             # At the optimum the gradient with respect to σ is zero, so σ² can be taken as a constant of the batch.
-            variance = (at_least_float32(x) - loc).detach().square().mean().clamp(min=torch.finfo(loc.dtype).tiny)
+            # Several draws of an example lie draw-major along the batch.
+            residual = loc.detach().unflatten(0, (-1, len(x))) - at_least_float32(x)
+            variance = residual.square().mean()
             self._remember(variance)
-        return IsotropicGaussian(loc, (0.5 * bounded_logvar(variance.to(loc.dtype).log())).exp())
+        variance = variance.to(loc.dtype).clamp(min=torch.finfo(loc.dtype).tiny)
+        return IsotropicGaussian(loc, (0.5 * bounded_logvar(variance.log())).exp())
 
     def initial_params(self, x: Tensor) -> Tensor:
         """The data's mean."""

@@ -19,6 +19,7 @@ from lucid.models.bounds import (
     estimate_elbo,
     importance_weighted,
 )
+from lucid.models.checks import check_batch
 from lucid.models.protocol import DataProtocol
 from lucid.models.walk import Walk, draws, drive, given, means
 from lucid.nn import Module
@@ -170,6 +171,8 @@ class LatentModel(Module, ABC):
         """
         if steps < 2:
             raise ValueError(f"steps must be at least 2, the two ends; received {steps}")
+        check_batch(x_from, "x_from")
+        check_batch(x_to, "x_to")
         if x_from.shape != x_to.shape:
             raise ValueError(f"both ends must have one shape; received {tuple(x_from.shape)} and {tuple(x_to.shape)}")
         with evaluating(self):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from lucid.models.checks import check_batch
 from lucid.models.walk import Walk, draws, drive
 
 __all__ = ["ElboEstimate", "Estimate", "ImportanceEstimate", "estimate_elbo", "importance_weighted"]
@@ -165,6 +167,13 @@ def importance_weighted(
     Returns:
         One estimate for each of `counts`.
     """
+    check_batch(x)
+    for count in counts:
+        check_num_samples(count)
+    if any(later <= earlier for earlier, later in pairwise(counts)):
+        raise ValueError(f"counts must increase, each estimate growing on the last; received {counts}")
+    if max_rows < 1:
+        raise ValueError(f"max_rows must be at least 1; received {max_rows}")
     parts: list[list[ImportanceEstimate]] = []
     for rows in x.split(max_rows):
         at_once = max(1, max_rows // len(rows))

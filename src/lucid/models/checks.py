@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lucid.distributions import Likelihood
 
-__all__ = ["call", "check_emission", "check_input", "check_params"]
+__all__ = ["call", "check_batch", "check_emission", "check_input", "check_params"]
 
 
 def call(module: nn.Module, h: Tensor, name: str, source: str, run: Callable[[Tensor], Tensor] | None = None) -> Tensor:
@@ -88,15 +88,20 @@ def check_params(params: Tensor, x: Tensor, likelihood: Likelihood) -> None:
         )
 
 
-def check_input(x: Tensor, model: nn.Module, likelihood: Likelihood) -> None:
-    """Refuse data the model cannot take: its kind, shape, type, device, and the values the likelihood excludes."""
+def check_batch(x: Tensor, name: str = "x") -> None:
+    """Refuse what is not a batch of examples: another kind, too few dimensions, nothing in it."""
     # The annotation is a promise of ours, not of our callers.
     if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"x must be a tensor; received {type(x).__name__}. torch.as_tensor makes one of an array")
+        raise TypeError(f"{name} must be a tensor; received {type(x).__name__}. torch.as_tensor makes one of an array")
     if x.dim() < 2:
-        raise ValueError(f"x must be (batch, features, ...); received shape {tuple(x.shape)}")
+        raise ValueError(f"{name} must be (batch, features, ...); received shape {tuple(x.shape)}")
     if x.numel() == 0:
-        raise ValueError(f"x must hold at least one example and one feature; received shape {tuple(x.shape)}")
+        raise ValueError(f"{name} must hold at least one example and one feature; received shape {tuple(x.shape)}")
+
+
+def check_input(x: Tensor, model: nn.Module, likelihood: Likelihood) -> None:
+    """Refuse data the model cannot take: its kind, shape, type, device, and the values the likelihood excludes."""
+    check_batch(x)
     if not x.is_floating_point():
         raise TypeError(
             f"x must be floating point; received {x.dtype}. Convert it: x.float() / 255 for 8-bit images, "

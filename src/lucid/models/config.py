@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal
 
+from lucid import nn
 from lucid.distributions import Bernoulli, Gaussian, Likelihood
 from lucid.io import register
-from lucid.nn import Module, ModuleList
 
 __all__ = ["VAEConfig"]
 
@@ -44,9 +44,9 @@ class VAEConfig:
         1
     """
 
-    encoders: list[Module]
-    decoders: list[Module]
-    priors: list[Module] | None = None
+    encoders: list[nn.Module]
+    decoders: list[nn.Module]
+    priors: list[nn.Module] | None = None
     reconstruction_loss: Literal["mse", "bce"] = "mse"
     kl_weight: float = 1.0
     beta_schedule: Callable[[int], float] | None = None
@@ -131,16 +131,16 @@ class VAEConfig:
 
 
 def _check_sequence(name: str, modules: object) -> None:
-    if not isinstance(modules, list | tuple | ModuleList):
+    if not isinstance(modules, list | tuple | nn.ModuleList):
         raise TypeError(
             f"{name} must be a list of modules, one for each level; received {type(modules).__name__}"
-            + (". Put it in a list: [module]" if isinstance(modules, Module) else "")
+            + (". Put it in a list: [module]" if isinstance(modules, nn.Module) else "")
         )
 
 
 def _check_members(name: str, modules: Sequence[Any]) -> None:
     for level, module in enumerate(modules):
-        if not isinstance(module, Module):
+        if not isinstance(module, nn.Module):
             received = f"the class {module.__name__}" if isinstance(module, type) else type(module).__name__
             raise TypeError(f"{name}[{level}] must be an nn.Module; received {received}")
 

@@ -80,7 +80,7 @@ def create(
     units = latents or 8 * size
     encoder, decoder, last = PRESETS[name](protocol, size, units, dropout, likelihood.num_parameters)
     if not isinstance(data, DataProtocol):
-        _start_at(last, likelihood.initial_params(data.train.tensor(2048)))
+        _start_at(last, likelihood, data.train.tensor(2048))
     model = VAE(VAEConfig(encoders=[encoder], decoders=[decoder], likelihood=likelihood, **config))
     model.protocol = protocol
     latent_shape = torch.zeros_like(model.latent_shapes[0])
@@ -178,12 +178,14 @@ def _quiet_last(body: nn.Sequential) -> nn.Sequential:
     return body
 
 
-def _start_at(last: nn.Linear | nn.Conv2d, params: Tensor | None) -> None:
-    """Let the last layer begin at given parameters per feature: small weights, and the bias that says the rest."""
+def _start_at(last: nn.Linear | nn.Conv2d, likelihood: Likelihood, x: Tensor) -> None:
+    """Let the last layer begin at what the data looks like: small weights, and a bias that says the rest."""
+    if isinstance(last, nn.Conv2d):
+        x = x.movedim(1, -1).flatten(0, -2)  # one bias serves all pixels, so each pixel is an example of its channels
+    params = likelihood.initial_params(x)
     if params is None:
         return
     assert last.bias is not None
-    bias = params.flatten() if isinstance(last, nn.Linear) else params.flatten(1).mean(1)
     with torch.no_grad():
-        last.bias.copy_(bias)
+        last.bias.copy_(params.flatten())
         last.weight.mul_(0.1)

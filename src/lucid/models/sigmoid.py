@@ -7,11 +7,37 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ends_in_sigmoid", "logits_of", "remember_logits", "run", "without_sigmoid"]
+from lucid.nn import ResizeConv2d
 
-_RESHAPES = {
+__all__ = ["ends_in_sigmoid", "logits_of", "remember_logits", "run", "visibly_ends_otherwise", "without_sigmoid"]
+
+_MOVES = {
     f"{name}Backward0"
-    for name in ("View", "UnsafeView", "ReshapeAlias", "Permute", "Transpose", "T", "Squeeze", "Unsqueeze")
+    for name in (
+        "View",
+        "UnsafeView",
+        "ReshapeAlias",
+        "Permute",
+        "Transpose",
+        "T",
+        "Squeeze",
+        "Unsqueeze",
+        "Slice",
+        "Select",
+        "Expand",
+        "Clone",
+        "ToCopy",
+    )
+}
+_AFFINE = {
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    ResizeConv2d,
 }
 _ATTRIBUTE = "_lucid_logits"
 
@@ -32,6 +58,13 @@ def without_sigmoid(module: nn.Module) -> list[nn.Module] | None:
     return None if rest is None else [*body, *rest]
 
 
+def visibly_ends_otherwise(module: nn.Module) -> bool:
+    """Whether `module` visibly ends in a linear or convolutional layer, which emits logits."""
+    while type(module) is nn.Sequential and len(module) > 0 and not _has_hooks(module):
+        module = module[-1]
+    return type(module) in _AFFINE and not _has_hooks(module)
+
+
 def _has_hooks(module: nn.Module) -> bool:
     # PyTorch offers no public question for this; a hook on the sigmoid would not see what we compute around it.
     return bool(module._forward_hooks or module._forward_pre_hooks)  # pyright: ignore[reportPrivateUsage]
@@ -40,7 +73,7 @@ def _has_hooks(module: nn.Module) -> bool:
 def ends_in_sigmoid(emitted: Tensor) -> bool:
     """Whether, by autograd's record and changes of shape apart, a sigmoid was the last operation on `emitted`."""
     node = emitted.grad_fn
-    while node is not None and type(node).__name__ in _RESHAPES:
+    while node is not None and type(node).__name__ in _MOVES:
         node = node.next_functions[0][0]
     return type(node).__name__ == "SigmoidBackward0"
 
@@ -54,14 +87,13 @@ def run(layers: Sequence[nn.Module], h: Tensor) -> Tensor:
 
 def remember_logits(emitted: Tensor, logits: Tensor) -> Tensor:
     """`emitted`, which is the sigmoid of `logits`, with the logits attached for the loss."""
-    if not torch.compiler.is_compiling():
-        setattr(emitted, _ATTRIBUTE, logits)
+    setattr(emitted, _ATTRIBUTE, logits)
     return emitted
 
 
 def logits_of(emitted: Tensor) -> Tensor:
     """The logits of probabilities: those they were computed from if known, else recovered as far as their digits go."""
-    known = None if torch.compiler.is_compiling() else getattr(emitted, _ATTRIBUTE, None)
+    known = getattr(emitted, _ATTRIBUTE, None)
     if known is not None:
         return known
     p = emitted if emitted.dtype in (torch.float32, torch.float64) else emitted.float()

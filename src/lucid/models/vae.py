@@ -95,6 +95,7 @@ class VAE(LatentModel):
         self.register_buffer("beta_step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("latent_shapes", torch.zeros((self.depth, _MAX_DIMS), dtype=torch.int64))
         self._noted_shapes: list[torch.Size | None] = [None] * self.depth
+        self.register_load_state_dict_post_hook(VAE._forget_shapes)
         # Whether a decoder whose inside is not visible emits probabilities; None until it has run once.
         self._opaque_sigmoid: bool | None = None
 
@@ -285,10 +286,21 @@ class VAE(LatentModel):
 
     def _emit_and_look(self, h: Tensor, source: str) -> Tensor:
         """Run a decoder whose inside is not visible; the first time, see whether it ends in a sigmoid."""
-        if self._opaque_sigmoid is not None or torch.compiler.is_compiling():
-            return checks.call(self.decoders[0], h, "decoders[0]", source)
+        if self._opaque_sigmoid is None and sigmoid.visibly_ends_otherwise(self.decoders[0]):
+            self._opaque_sigmoid = False
+        if self._opaque_sigmoid is None:
+            return self._look(h, source)
+        return checks.call(self.decoders[0], h, "decoders[0]", source)
+
+    @torch.compiler.disable(  # pyright: ignore[reportUntypedFunctionDecorator]
+        reason="whether decoders[0] ends in a sigmoid is found out by running it once: call model(x) before compiling"
+    )
+    def _look(self, h: Tensor, source: str) -> Tensor:
+        """Run the last decoder once where autograd records what it does, compiled code apart."""
         with_grad = torch.is_grad_enabled()
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            # What inference mode made cannot be recorded; its copy can.
+            h = h.clone() if h.is_inference() else h
             emitted = checks.call(
                 self.decoders[0], h if h.requires_grad else h.detach().requires_grad_(), "decoders[0]", source
             )
@@ -301,6 +313,10 @@ class VAE(LatentModel):
         return h if parameter is None else h.to(parameter.dtype)
 
     # The latents' shapes
+
+    def _forget_shapes(self, *_: object) -> None:
+        """After loading a state, whose latents may have other shapes, or none yet."""
+        self._noted_shapes = [None] * self.depth
 
     def _note_shape(self, level: int, shape: torch.Size) -> None:
         if torch.compiler.is_compiling() or self._noted_shapes[level] == shape or len(shape) > _MAX_DIMS:
@@ -320,7 +336,7 @@ class VAE(LatentModel):
         """The width of the layer that reads this latent, if it is linear."""
         reader = self.decoders[-1] if level == self.depth - 1 else self.encoders[level + 1]
         for layer in reader.modules():
-            if isinstance(layer, torch.nn.Linear):
+            if isinstance(layer, torch.nn.Linear) and layer.in_features > 0:  # 0: a lazy layer that has not run
                 return [layer.in_features]
             if next(layer.children(), None) is None:
                 break
