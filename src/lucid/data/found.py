@@ -1,0 +1,123 @@
+"""What every reader hands on, and the options a reader may be given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+__all__ = ["Found", "Kind", "Options", "Progress", "check_memory", "height_and_width", "listing"]
+
+Kind = Literal["image", "table", "series", "vector"]
+Progress = Callable[[str, int, "int | None"], None]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A source as it was found: nothing scaled, nothing divided.
+
+    Attributes:
+        name: What to call it.
+        x: Values of all examples, dimension 0 the examples; given parts one after another.
+        labels: One label an example, integers or text.
+        given: Names and sizes of the parts that the source itself has, in their order in `x`; empty if it has none.
+        kind: What the source says it is; None where the rank decides.
+        layout: How `x` is laid out, where the source says so.
+        levels: Number of levels, where the source says so.
+        columns: Column names.
+        classes: Names of the labels 0, 1, …, where the source says so.
+        habit: How many of the last training examples are held out for validation unless the user says otherwise.
+        described: What to give `load` as its source to find this again; None for objects in memory.
+    """
+
+    name: str
+    x: Tensor
+    labels: np.ndarray[Any, Any] | None = None
+    given: Mapping[str, int] = field(default_factory=dict[str, int])
+    kind: Kind | None = None
+    layout: str | None = None
+    levels: int | None = None
+    columns: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    habit: int | None = None
+    described: Any = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a source is to be read; see `lucid.data.load`. None stands for "not said"."""
+
+    key: Any = None
+    labels: Any = None
+    columns: tuple[str, ...] | None = None
+    layout: str | None = None
+    resize: tuple[int, int] | None = None
+    crop: Literal["centre"] | None = None
+    channels: Literal["grey", "rgb", "rgba"] | None = None
+    in_memory: bool | None = None
+    workers: int | None = None
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.crop not in (None, "centre"):
+            raise ValueError(f"crop must be 'centre' or None; received {self.crop!r}")
+        if self.crop is not None and self.resize is None:
+            raise ValueError("crop='centre' cuts to the proportions of resize=(height, width); give that too")
+        if self.channels not in (None, "grey", "rgb", "rgba"):
+            raise ValueError(f"channels must be 'grey', 'rgb' or 'rgba'; received {self.channels!r}")
+        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 0):
+            raise ValueError(f"workers must be a number of processes, 0 or more; received {self.workers!r}")
+        if self.columns is not None and (not self.columns or not all(isinstance(c, str) for c in self.columns)):
+            raise ValueError(f"columns must list the names of one or more columns; received {self.columns!r}")
+
+    def only(self, what: str, *allowed: str) -> None:
+        """Refuse options that would change nothing.
+
+        Args:
+            what: The kind of source, in words.
+            allowed: The options it reads.
+        """
+        for option in fields(self):
+            if option.name not in {*allowed, "progress"} and getattr(self, option.name) is not None:
+                takes = f"it takes {', '.join(allowed)}" if allowed else "it takes none of the options of reading"
+                raise ValueError(f"{option.name}= does not apply to {what}: {takes}")
+
+    def described(self) -> dict[str, Any]:
+        """The options that were given, as plain JSON values; arrays of labels cannot be among them."""
+        given = {option.name: getattr(self, option.name) for option in fields(self) if option.name != "progress"}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in given.items() if v is not None}
+
+
+def height_and_width(resize: Sequence[int]) -> tuple[int, int]:
+    """The two numbers of `resize`.
+
+    Raises:
+        ValueError: If they are not two positive whole numbers.
+    """
+    numbers: list[Any] = list(resize) if isinstance(resize, Sequence) else [resize]
+    if len(numbers) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers):
+        raise ValueError(f"resize must be (height, width) in pixels; received {resize!r}")
+    return numbers[0], numbers[1]
+
+
+def listing(names: list[str], most: int = 8) -> str:
+    """Names for a message: the first few, and how many more there are."""
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def check_memory(num_bytes: int, what: str) -> None:
+    """Refuse to read what cannot fit before anything is allocated."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows does not say
+        return
+    if num_bytes > memory:
+        raise ValueError(
+            f"{what} would take {num_bytes / 2**30:.1f} GiB and this machine has {memory / 2**30:.1f} GiB of memory: "
+            "read it in pieces, through a PyTorch dataset"
+        )

@@ -1,0 +1,255 @@
+"""One part of a dataset (training, validation, test), and the batches drawn from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lucid.data.seeds import generator
+from lucid.models import DataProtocol
+
+__all__ = ["Part", "ResidentSplit", "Split", "Visit"]
+
+Part = Literal["train", "validation", "test", "further"]
+
+_BLOCK = 1 << 22  # features binarised at a time: bounds the memory of a draw made once
+
+
+class Visit(NamedTuple):
+    """One batch as a split stores it: its number in the epoch and its values.
+
+    Of data that is binarised once: whether the values are the bits already, or else which examples they belong to.
+    """
+
+    number: int
+    values: Tensor
+    drawn: bool = False
+    rows: Sequence[int] = ()
+
+
+class Split(ABC):
+    """One part of a dataset: how many examples, and batches of them as a model sees them.
+
+    Binarised data: the training part under "dynamic" is drawn anew at each visit, a pure function of (seed, epoch,
+    batch); everything else is drawn once, a pure function of `protocol.seed`, whatever the batch size or the device.
+
+    Attributes:
+        protocol: How raw values became model values.
+        part: "train", "validation", "test", or "further" for data read by `load_like`.
+        size: Number of examples; None for a stream.
+        labels: int64, (N,), or None where there are none or they are not known without reading everything.
+    """
+
+    def __init__(
+        self,
+        protocol: DataProtocol,
+        part: Part,
+        size: int | None,
+        labels: Tensor | None = None,
+        rows: Tensor | None = None,
+    ) -> None:
+        self.protocol = protocol
+        self.part: Part = part
+        self.size = size
+        self.labels = labels
+        self._rows = rows
+
+    def __len__(self) -> int:
+        if self.size is None:
+            raise TypeError("a stream does not know its length; ask `split.size`, which is None here")
+        return self.size
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.part!r}, size={self.size}, {self.protocol.describe()!r})"
+
+    @property
+    def rows(self) -> Tensor:
+        """Which examples of the source are this part's, int64, ascending.
+
+        Raises:
+            TypeError: For a stream.
+        """
+        return torch.arange(len(self)) if self._rows is None else self._rows
+
+    @property
+    @abstractmethod
+    def raw(self) -> Tensor:
+        """Every example in raw space and a compact type, (N, *shape); a copy where the part is scattered.
+
+        Raises:
+            TypeError: For data that is read batch by batch and never held whole.
+        """
+
+    @abstractmethod
+    def _visits(
+        self, batch_size: int, seed: int | None, epoch: int, start: int, drop_last: bool, device: torch.device
+    ) -> Iterator[Visit]:
+        """The batches from number `start` on; `device` is where they will go."""
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        device: str | torch.device = "cpu",
+        seed: int | None = None,
+        epoch: int = 0,
+        start: int = 0,
+        drop_last: bool = False,
+    ) -> Iterator[Tensor]:
+        """One pass over the examples, in float32 batches of model-space x.
+
+        Args:
+            batch_size: Examples in a batch; the last may hold fewer.
+            device: Where the batches go. What is stored compactly crosses compactly and becomes float there.
+            seed: None for the stored order (evaluation); else each epoch has an order of its own, a pure function of
+                (seed, epoch).
+            epoch: Number of the pass.
+            start: Number of the first batch: a resumed pass sees what the unbroken one would have seen from there.
+            drop_last: Whether to leave out a last batch that is not full.
+
+        Returns:
+            An iterator over tensors (batch, *shape).
+
+        Raises:
+            TypeError, ValueError: If an argument is not what is said above; told here, not at the first batch.
+        """
+        _check_count("batch_size", batch_size, 1)
+        _check_count("epoch", epoch, 0)
+        _check_count("start", start, 0)
+        if seed is not None:
+            _check_count("seed", seed, 0)
+        if self.size is not None:
+            total = self.num_batches(batch_size, drop_last=drop_last)
+            if total == 0 and self.size:
+                raise ValueError(
+                    f"drop_last leaves no batch: batch_size is {batch_size} and the {self.part} part has {self.size} "
+                    "examples"
+                )
+            if start > total:
+                raise ValueError(f"start must be at most {total}, the number of batches; received {start}")
+        return self._batches(batch_size, torch.device(device), seed, epoch, start, drop_last)
+
+    def num_batches(self, batch_size: int, *, drop_last: bool = False) -> int:
+        """Batches in a pass.
+
+        Raises:
+            TypeError: For a stream.
+        """
+        _check_count("batch_size", batch_size, 1)
+        return len(self) // batch_size if drop_last else -(-len(self) // batch_size)
+
+    def _batches(
+        self, batch_size: int, device: torch.device, seed: int | None, epoch: int, start: int, drop_last: bool
+    ) -> Iterator[Tensor]:
+        protocol = self.protocol
+        anew = self.draws_anew and seed is not None
+        for number, values, drawn, rows in self._visits(batch_size, seed, epoch, start, drop_last, device):
+            moved = _move(values, device)
+            if drawn:
+                yield moved.float()
+                continue
+            x = protocol.to_model(moved).float()
+            if anew:
+                assert seed is not None
+                x = protocol.binarise(x, generator(seed, "binarise", epoch, number, device=device))
+            elif protocol.binarisation != "none":
+                x = torch.stack([self._draw(one, row) for one, row in zip(x.cpu(), rows, strict=True)]).to(device)
+            yield x
+
+    def _draw(self, x: Tensor, row: int) -> Tensor:
+        """The one draw of example number `row`."""
+        return self.protocol.binarise(x, generator(self.protocol.seed, "binarise", self.part, row))
+
+    @property
+    def draws_anew(self) -> bool:
+        """Whether a training pass binarises each example anew."""
+        return self.protocol.binarisation == "dynamic" and self.part == "train"
+
+    def tensor(self, limit: int | None = None, device: str | torch.device = "cpu") -> Tensor:
+        """The first `limit` examples in model space, float32; binarised data in the draw that evaluation uses.
+
+        Args:
+            limit: None for all.
+            device: Where it goes.
+        """
+        if limit is not None:
+            _check_count("limit", limit, 1)
+        if self.size == 0:
+            return torch.empty((0, *self.protocol.shape), device=device)
+        wanted = limit if limit is not None else self.size
+        found: list[Tensor] = []
+        rows = 0
+        for x in self.batches(1024 if wanted is None else min(wanted, 1024), device=device):
+            found.append(x if wanted is None else x[: wanted - rows])
+            rows += len(found[-1])
+            if rows == wanted:
+                break
+        return torch.cat(found)
+
+
+class ResidentSplit(Split):
+    """Examples held whole in memory, as one compact tensor that the parts of a dataset share.
+
+    Args:
+        protocol: How raw values became model values.
+        part: Which part it is.
+        store: Raw values of all examples, (M, *shape).
+        labels: Of all examples, (M,), or None.
+        rows: Which examples are this part's, ascending; None for all.
+    """
+
+    def __init__(
+        self, protocol: DataProtocol, part: Part, store: Tensor, labels: Tensor | None, rows: Tensor | None = None
+    ) -> None:
+        own = labels if labels is None or rows is None else labels[rows]
+        super().__init__(protocol, part, len(store) if rows is None else len(rows), own, rows)
+        self._store = store
+        self._bits: Tensor | None = None
+
+    @property
+    def raw(self) -> Tensor:
+        """Every example in raw space and a compact type, (N, *shape); a copy where the part is scattered."""
+        return self._store if self._rows is None else self._store.index_select(0, self._rows)
+
+    def _visits(
+        self, batch_size: int, seed: int | None, epoch: int, start: int, drop_last: bool, device: torch.device
+    ) -> Iterator[Visit]:
+        drawn = self.protocol.binarisation != "none" and not (self.draws_anew and seed is not None)
+        values, rows = (self._drawn_once(), None) if drawn else (self._store, self._rows)
+        if seed is not None:
+            order = torch.randperm(len(self), generator=generator(seed, "order", epoch))
+            rows = order if rows is None else rows[order]
+        for number in range(start, self.num_batches(batch_size, drop_last=drop_last)):
+            here = slice(number * batch_size, (number + 1) * batch_size)
+            yield Visit(number, values[here] if rows is None else values.index_select(0, rows[here]), drawn)
+
+    def _drawn_once(self) -> Tensor:
+        """The draw that evaluation uses, one byte a feature, made when it is first asked for."""
+        if self._bits is None:
+            source = generator(self.protocol.seed, "binarise", self.part)
+            bits = torch.empty((len(self), *self._store.shape[1:]), dtype=torch.uint8)
+            step = max(1, _BLOCK // self.protocol.num_features)
+            for first in range(0, len(self), step):
+                rows = slice(first, first + step)
+                raw = self._store[rows] if self._rows is None else self._store.index_select(0, self._rows[rows])
+                bits[rows] = self.protocol.binarise(self.protocol.to_model(raw).float(), source).to(torch.uint8)
+            self._bits = bits
+        return self._bits
+
+
+def _move(values: Tensor, device: torch.device) -> Tensor:
+    if device.type != "cuda":
+        return values.to(device)
+    # From pinned memory the copy runs beside the computation; PyTorch keeps the block until the copy is done.
+    return values.pin_memory().to(device, non_blocking=True)
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int; received {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}; received {value}")

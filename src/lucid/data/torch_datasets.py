@@ -1,0 +1,177 @@
+"""PyTorch datasets: map-style and iterable, read batch by batch, or once into memory where the user says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from lucid.data.found import Found, Kind, Options, check_memory
+from lucid.data.labels import as_labels
+from lucid.data.layout import arrange
+from lucid.data.seeds import generator
+from lucid.data.split import Part, Split, Visit
+from lucid.data.values import as_tensor, conform
+from lucid.models import DataProtocol
+
+__all__ = ["LoadedSplit", "first_item", "is_dataset", "is_stream", "read_into_memory", "whole_tensor"]
+
+
+def is_dataset(source: object) -> bool:
+    """Whether an object is a PyTorch dataset, or behaves as a map-style one."""
+    return isinstance(source, Dataset) or (
+        hasattr(source, "__getitem__")
+        and hasattr(source, "__len__")
+        and not isinstance(source, list | tuple | str | bytes)
+    )
+
+
+def is_stream(source: object) -> bool:
+    """Whether a dataset can only be read from its start."""
+    return isinstance(source, IterableDataset)
+
+
+def _value_of(item: Any) -> Any:
+    """x of an item, which is x or (x, label, …)."""
+    if isinstance(item, Mapping):
+        raise TypeError(
+            f"the dataset's items are dicts with the keys {', '.join(str(key) for key in item)}: lucid reads items "
+            "that are x, or (x, label); wrap the dataset to give these"
+        )
+    return item[0] if isinstance(item, tuple | list) else item
+
+
+def first_item(source: Any) -> Tensor:
+    """x of the first item, as a batch of one."""
+    if is_stream(source):
+        item = next(iter(source), None)
+        if item is None:
+            raise ValueError("the iterable dataset gave no items")
+    elif len(source) == 0:
+        raise ValueError("the dataset is empty: its length is 0")
+    else:
+        item = source[0]
+    return _stack([item])
+
+
+def _stack(items: list[Any]) -> Tensor:
+    tensors = [as_tensor(_value_of(item), "an item of the dataset") for item in items]
+    shapes = sorted({tuple(t.shape) for t in tensors})
+    if len(shapes) > 1:
+        raise ValueError(f"the items of the dataset must have one shape; among them are {shapes[0]} and {shapes[1]}")
+    return torch.stack(tensors)
+
+
+def read_into_memory(source: Any, options: Options) -> Found:
+    """Every item of a map-style dataset, read once.
+
+    Raises:
+        ValueError: If it is a stream, does not fit, or gives another x when asked twice (a random transform).
+    """
+    if is_stream(source):
+        raise ValueError("in_memory=True needs a map-style dataset: an iterable one has no known end")
+    first = first_item(source)
+    check_memory(len(source) * first.numel() * first.element_size(), f"in_memory=True: {len(source)} items")
+    for i in range(min(len(source), 16)):
+        if not torch.equal(_stack([source[i]]), _stack([source[i]])):
+            raise ValueError(
+                f"item {i} of the dataset differs each time it is read, as with a random transform: in_memory=True "
+                "would freeze it. Leave in_memory out, so that every visit draws anew"
+            )
+    items = [source[i] for i in range(len(source))]
+    labels = options.labels
+    if labels is None and all(isinstance(item, tuple | list) and len(item) > 1 for item in items):
+        labels = [int(item[1]) if isinstance(item[1], Tensor) else item[1] for item in items]
+    labels = None if labels is None else as_labels(labels, len(items))
+    return Found("dataset", _stack(items), labels)
+
+
+def whole_tensor(source: Any, options: Options) -> Found | None:
+    """What a `TensorDataset` holds: it has no transform, so its tensors stand for it. None for any other dataset."""
+    if type(source) is not TensorDataset:
+        return None
+    x, *rest = source.tensors
+    labels = options.labels if options.labels is not None else (rest[0] if rest else None)
+    return Found("dataset", as_tensor(x, "the dataset"), None if labels is None else as_labels(labels, len(x)))
+
+
+@dataclass(frozen=True)
+class _Collate:
+    """Items to one compact batch that fits the protocol; a class, so that worker processes can be given it."""
+
+    protocol: DataProtocol
+
+    def __call__(self, items: list[Any]) -> Tensor:
+        kind: Kind = self.protocol.kind
+        x, _, _ = arrange(_stack(items), kind, self.protocol.reading.get("layout"))
+        return conform(x, self.protocol, "the dataset")
+
+
+class LoadedSplit(Split):
+    """Examples read from a PyTorch dataset batch by batch.
+
+    The order of a map-style dataset is a pure function of (seed, epoch). What its items are is up to the dataset: a
+    random transform that draws from a global generator draws anew at each visit, and is not repeated when a run
+    resumes. An iterable dataset keeps its own order, and resuming at `start` reads and passes over what came before.
+
+    Args:
+        protocol: How raw values become model values.
+        part: Which part it is.
+        source: The dataset.
+        rows: Which items are this part's; None for all.
+        workers: Processes that read ahead; 0 reads in this one.
+    """
+
+    def __init__(
+        self, protocol: DataProtocol, part: Part, source: Any, rows: Tensor | None = None, workers: int = 0
+    ) -> None:
+        size = None if is_stream(source) else len(source) if rows is None else len(rows)
+        super().__init__(protocol, part, size, rows=rows)
+        self._source = source
+        self._workers = workers
+
+    @property
+    def raw(self) -> Tensor:
+        """Never held whole.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "this part is read batch by batch and never held whole; load it with in_memory=True, or use batches() and "
+            "protocol.to_data"
+        )
+
+    def _visits(
+        self, batch_size: int, seed: int | None, epoch: int, start: int, drop_last: bool, device: torch.device
+    ) -> Iterator[Visit]:
+        own: dict[str, Any] = {
+            "num_workers": self._workers,
+            "collate_fn": _Collate(self.protocol),
+            # Without one of its own the loader would draw from, and so advance, PyTorch's global generator.
+            "generator": generator(0 if seed is None else seed, "loader", epoch),
+        }
+        if is_stream(self._source):
+            loader = DataLoader(self._source, batch_size=batch_size, drop_last=drop_last, **own)
+            number = -1
+            for number, x in enumerate(loader):
+                if number >= start:
+                    yield Visit(number, x, rows=range(number * batch_size, number * batch_size + len(x)))
+            if number < 0:
+                raise ValueError(f"the iterable dataset of the {self.part} part gave no batch of {batch_size}")
+            return
+        order = self._order(batch_size, seed, epoch, start, drop_last)
+        loader = DataLoader(self._source, batch_sampler=order, **own)
+        for number, (rows, x) in enumerate(zip(order, loader, strict=True), start):
+            yield Visit(number, x, rows=rows)
+
+    def _order(self, batch_size: int, seed: int | None, epoch: int, first: int, drop_last: bool) -> list[list[int]]:
+        rows = self.rows
+        if seed is not None:
+            rows = rows[torch.randperm(len(rows), generator=generator(seed, "order", epoch))]
+        total = self.num_batches(batch_size, drop_last=drop_last)
+        return [rows[n * batch_size : (n + 1) * batch_size].tolist() for n in range(first, total)]

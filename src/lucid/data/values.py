@@ -1,0 +1,221 @@
+"""What the values are: whole numbers with declared levels, kept compact, or continuous; and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lucid.data.found import listing
+from lucid.models import DataProtocol
+
+__all__ = ["Scaling", "as_tensor", "check_probabilities", "conform", "declare", "measure"]
+
+Scaling = Literal["none", "standardise", "unit"]
+
+
+def as_tensor(values: Any, what: str) -> Tensor:
+    """An array or tensor as a tensor on the CPU, sharing memory where it can.
+
+    Args:
+        values: A NumPy array, a PyTorch tensor, or nested lists of numbers.
+        what: What it is called in an error.
+
+    Raises:
+        TypeError: If its elements are not real numbers.
+    """
+    if isinstance(values, Tensor):
+        if values.layout != torch.strided or values.is_quantized or values.is_meta:
+            raise TypeError(
+                f"{what} must be a dense tensor with values; received layout {values.layout} on {values.device}"
+            )
+        if values.is_complex():
+            raise TypeError(f"{what} must hold real numbers; received {values.dtype}")
+        return _signed(values.detach().cpu())
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{what} must have examples of one shape; NumPy says: {error}") from error
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise TypeError(
+            f"{what} must hold real numbers of at most 8 bytes; received dtype {array.dtype}{_remedy(array)}"
+        )
+    if array.dtype == np.uint64:
+        if array.size and array.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"{what} holds integers beyond 2^63 - 1: convert them to floating point")
+        array = array.astype(np.int64)
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return _signed(torch.from_numpy(array if array.flags.writeable else array.copy()))
+
+
+def _remedy(array: np.ndarray[Any, Any]) -> str:
+    if array.dtype.kind == "O":
+        return " (Python objects, perhaps examples of differing shapes): give them one shape and a numeric dtype"
+    return ": convert it to a numeric dtype"
+
+
+def _signed(x: Tensor) -> Tensor:
+    """PyTorch has few operations on its wider unsigned types."""
+    wider = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
+    return x.to(wider[x.dtype]) if x.dtype in wider else x
+
+
+def declare(
+    x: Tensor, levels: int | None, scaling: Scaling | None, known: int | None = None
+) -> tuple[Tensor, int | None, str | None]:
+    """Values in the smallest type that holds them, and their number of levels (None: continuous).
+
+    `levels` decides; else a `scaling` makes the data continuous; else what the source says, `known`; else bool has 2
+    levels, and uint8 has 256 if it uses more than the lower half of its range. Any other integers must be declared.
+
+    Returns:
+        The values, the levels, and a note where the levels were inferred.
+
+    Raises:
+        TypeError, ValueError: If the values are not finite, off the grid of levels, or integers nobody declared.
+    """
+    low, high = _finite_range(x)
+    if levels is not None:
+        if not isinstance(levels, int) or isinstance(levels, bool):
+            raise TypeError(f"levels must be an int; received {levels!r}")
+        if not 2 <= levels <= 2**16:
+            remedy = ". Finer numbers are best taken as continuous: leave it out" if levels > 2 else ""
+            raise ValueError(f"levels must be from 2 to 65536; received {levels}{remedy}")
+        if scaling not in (None, "none"):
+            raise ValueError(f"levels={levels} scales the data by itself: leave scaling={scaling!r} out")
+        return _on_grid(x, levels), levels, None
+    if x.is_floating_point():
+        return x, None, None
+    if scaling is not None:
+        return _smallest(x, low, high), None, None
+    if known is not None:
+        return _on_grid(x, known), known, None
+    if x.dtype == torch.bool:
+        return x.to(torch.uint8), 2, "2, inferred from bool"
+    if x.dtype == torch.uint8 and high > 127:
+        return x, 256, "256, inferred from uint8"
+    count = max(int(high - min(low, 0)) + 1, 2)
+    example = f"levels={count}" if low >= 0 else f"levels={count} after adding {-low:.0f}"
+    raise ValueError(
+        f"the data holds integers from {low:.0f} to {high:.0f} ({str(x.dtype).removeprefix('torch.')}) and does not "
+        f"say how many levels they have. Give levels= (values are 0 to levels - 1), for instance {example}, or "
+        "scaling='none' or 'standardise' to take them as continuous"
+    )
+
+
+def _finite_range(x: Tensor) -> tuple[float, float]:
+    values = x.to(torch.uint8) if x.dtype == torch.bool else x
+    low, high = (float(v) for v in torch.aminmax(values))
+    if not (-np.inf < low and high < np.inf):
+        bad = ~torch.isfinite(x)
+        nans, first = int(torch.isnan(x).sum()), int(bad.flatten(1).any(1).nonzero()[0])
+        raise ValueError(
+            f"the data holds {nans} NaN and {int(bad.sum()) - nans} infinite values, the first in example {first}: "
+            "leave those examples out or fill the values in"
+        )
+    return low, high
+
+
+def _on_grid(x: Tensor, levels: int) -> Tensor:
+    """Whole numbers 0 … levels - 1 in the smallest type, or an error that says what was found."""
+    if x.is_floating_point():
+        off = x != x.round()
+        if bool(off.any()):
+            value = float(x[off][0])
+            low, high = (float(v) for v in torch.aminmax(x))
+            if low >= 0 and high <= 1:
+                remedy = f"Data scaled to [0, 1] is brought back by (x * {levels - 1}).round()"
+            else:
+                remedy = "Round it, or leave levels= out for continuous data"
+            raise ValueError(
+                f"levels={levels} declares whole numbers 0 to {levels - 1}; the data holds {value:g}. {remedy}"
+            )
+    low, high = _finite_range(x)
+    if low < 0 or high > levels - 1:
+        raise ValueError(
+            f"levels={levels} declares whole numbers 0 to {levels - 1}; the data holds values from {low:.0f} to "
+            f"{high:.0f}"
+        )
+    return _smallest(x, low, high)
+
+
+def _smallest(x: Tensor, low: float, high: float) -> Tensor:
+    """The same whole numbers in the smallest type that holds them."""
+    for dtype in (torch.uint8, torch.int16, torch.int32):
+        bounds = torch.iinfo(dtype)
+        if bounds.min <= low and high <= bounds.max:
+            return x.to(dtype)
+    return x.to(torch.float64)
+
+
+def conform(x: Tensor, protocol: DataProtocol, what: str) -> Tensor:
+    """Further values under a protocol that exists: the same shape and levels, or an error.
+
+    Args:
+        x: Examples (N, *shape).
+        protocol: What they must fit.
+        what: What they are called in an error.
+    """
+    if tuple(x.shape[1:]) != protocol.shape:
+        raise ValueError(
+            f"{what} has examples of shape {tuple(x.shape[1:])}; the protocol of {protocol.name!r} says "
+            f"{protocol.shape}"
+        )
+    if protocol.levels is not None:
+        return _on_grid(x, protocol.levels)
+    _finite_range(x)
+    if protocol.binarisation != "none":
+        check_probabilities(x)
+    return x.to(torch.uint8) if x.dtype == torch.bool else x
+
+
+def check_probabilities(x: Tensor) -> None:
+    """Refuse to binarise continuous values that are not probabilities."""
+    low, high = (float(v) for v in torch.aminmax(x))
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"binarisation takes each value as the probability of a 1; the data holds values from {low:g} to "
+            f"{high:g}. Bring it "
+            "into [0, 1], or declare its levels="
+        )
+
+
+def measure(
+    train: Tensor, scaling: Scaling, columns: tuple[str, ...]
+) -> tuple[float | tuple[float, ...], float | tuple[float, ...]]:
+    """Shift and scale of continuous data, measured on the training part: a pair a column of a table, else one for all.
+
+    Args:
+        train: Raw values (N, *shape).
+        scaling: "standardise" (mean and standard deviation) or "unit" (onto [0, 1]).
+        columns: Column names of a table; empty otherwise.
+
+    Raises:
+        ValueError: If the training part is constant: nothing can scale it.
+    """
+    flat = train.reshape(len(train), -1) if columns else train.reshape(-1, 1)
+    flat = flat.double()
+    if scaling == "unit":
+        shift, scale = flat.amin(0), flat.amax(0) - flat.amin(0)
+    else:
+        shift, scale = flat.mean(0), flat.std(0, correction=0)
+    constant = (flat.amax(0) == flat.amin(0)).nonzero().flatten().tolist()
+    if constant and columns:
+        names = listing([repr(columns[i]) for i in constant])
+        raise ValueError(
+            f"{'these columns are' if len(constant) > 1 else 'this column is'} constant in the training part and "
+            f"cannot be scaled: {names}. Leave out what does not vary with columns="
+        )
+    if constant:
+        raise ValueError(
+            f"the training part holds only the value {float(flat[0]):g} and cannot be scaled; give scaling='none'"
+        )
+    if not bool((torch.isfinite(shift) & torch.isfinite(scale) & (scale > 0)).all()):
+        raise ValueError(
+            "the training part spreads too widely or too narrowly to be scaled in double precision; rescale it"
+        )
+    if not columns:
+        return float(shift), float(scale)
+    return tuple(shift.tolist()), tuple(scale.tolist())
