@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal, get_type_hints
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from lucid.distributions import Bernoulli, Categorical, Gaussian, Likelihood
 from lucid.models import VAE, VAEConfig
 
 FIELDS = [
-    ("encoders", "list[Module]", dataclasses.MISSING),
-    ("decoders", "list[Module]", dataclasses.MISSING),
-    ("priors", "list[Module] | None", None),
-    ("reconstruction_loss", 'Literal["mse", "bce"]', "mse"),
+    ("encoders", "list[nn.Module]", dataclasses.MISSING),
+    ("decoders", "list[nn.Module]", dataclasses.MISSING),
+    ("priors", "list[nn.Module] | None", None),
+    # `from __future__ import annotations` keeps them as text, with Python's own quotes.
+    ("reconstruction_loss", "Literal['mse', 'bce']", "mse"),
     ("kl_weight", "float", 1.0),
     ("beta_schedule", "Callable[[int], float] | None", None),
     ("hierarchical_kl", "bool", True),
@@ -29,9 +31,12 @@ FIELDS = [
 
 def test_the_first_eight_fields_are_fixed() -> None:
     fields = dataclasses.fields(VAEConfig)
-    told = [(f.name, str(f.type).replace("nn.Module", "Module").replace("'", '"'), f.default) for f in fields[:8]]
-    assert told == FIELDS
+    assert [(f.name, f.type, f.default) for f in fields[:8]] == FIELDS
     assert all(f.default_factory is dataclasses.MISSING and not f.kw_only and f.init for f in fields[:8])
+    # The annotations mean what they say when they are resolved, too.
+    hints = get_type_hints(VAEConfig)
+    meant = {"nn": torch.nn, "Literal": Literal, "Callable": Callable}
+    assert [hints[name] for name, _, _ in FIELDS] == [eval(text, meant) for _, text, _ in FIELDS]
 
 
 def test_further_fields_are_keyword_only_with_defaults() -> None:

@@ -147,7 +147,7 @@ def test_the_weighted_loss_of_a_walk_weighs_each_level() -> None:
     assert float(loss.kl.detach()) == pytest.approx(0.1 * kl[0] + 2.0 * kl[1], rel=1e-5)
     assert float(loss.recon_loss.detach()) == pytest.approx(float(record.reconstruction().detach().mean()), rel=1e-6)
     assert float(loss.loss.detach()) == pytest.approx(float((loss.recon_loss + loss.kl).detach()), rel=1e-6)
-    assert loss.level_kl.tolist() == pytest.approx(kl, rel=1e-6)
+    assert [float(level.detach()) for level in loss.level_kl] == pytest.approx(kl, rel=1e-6)
 
 
 def test_the_elbo_is_never_weighted() -> None:

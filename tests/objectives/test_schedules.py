@@ -13,7 +13,7 @@ from lucid.objectives import Constant, Cosine, Cyclical, Linear, Schedule, Sigmo
 SCHEDULES: list[Schedule] = [
     Constant(0.5),
     Linear(steps=10, start=0.1, end=2.0),
-    Cosine(steps=7),
+    Cosine(steps=7, hold=5),
     Sigmoid(steps=9, sharpness=6.0),
     Cyclical(steps=12, cycles=3, ramp=0.25),
 ]
@@ -42,7 +42,7 @@ class TestEvery:
 
 @pytest.mark.parametrize("schedule", RAMPS, ids=lambda s: type(s).__name__)
 def test_a_ramp_begins_at_start_ends_at_end_and_never_falls(schedule: Linear) -> None:
-    values = [schedule(step) for step in range(schedule.steps + 1)]
+    values = [schedule(step) for step in range(schedule.num_steps + 1)]
     assert values[0] == pytest.approx(schedule.start, abs=1e-12)
     assert values[-1] == schedule.end
     assert values == sorted(values)
@@ -57,6 +57,12 @@ def test_ramps_follow_their_equations_half_way_and_at_a_quarter() -> None:
     assert sigmoid(2) == pytest.approx((logistic(0.25) - logistic(0)) / (logistic(1) - logistic(0)))
 
 
+def test_a_ramp_can_be_held_back() -> None:
+    schedule = Linear(steps=4, start=0.5, hold=3)
+    assert [schedule(step) for step in range(9)] == [0.5, 0.5, 0.5, 0.5, 0.625, 0.75, 0.875, 1.0, 1.0]
+    assert schedule.num_steps == 7
+
+
 def test_a_cycle_ramps_then_stays_and_the_next_begins_again() -> None:
     schedule = Cyclical(steps=40, cycles=4, ramp=0.5)
     assert [schedule(step) for step in (0, 1, 4, 5, 9)] == pytest.approx([0.0, 0.2, 0.8, 1.0, 1.0])
@@ -69,6 +75,7 @@ def test_a_cycle_ramps_then_stays_and_the_next_begins_again() -> None:
         (lambda: Linear(steps=0), "steps must be a positive number of training steps; received 0"),
         (lambda: Linear(steps=2.5), "steps must be a positive number"),  # type: ignore[arg-type]
         (lambda: Linear(steps=True), "steps must be a positive number"),
+        (lambda: Linear(steps=5, hold=-1), "hold must be a non-negative number of training steps; received -1"),
         (lambda: Linear(steps=5, end=-1.0), "end must be non-negative and finite; received -1.0"),
         (lambda: Cosine(steps=5, start=math.nan), "start must be non-negative and finite; received nan"),
         (lambda: Constant(math.inf), "beta must be non-negative and finite; received inf"),

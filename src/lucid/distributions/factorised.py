@@ -106,10 +106,10 @@ def draw(
         sample_shape: Leading dimensions of independent draws.
         generator: The stream of random numbers; None means PyTorch's global one.
     """
-    shape = Size(sample_shape)
     if isinstance(distribution, Factorised):
         method = distribution.rsample if distribution.has_rsample else distribution.sample
-        return method(shape, generator=generator)
+        return method(sample_shape, generator=generator)
+    shape = Size(sample_shape)
     foreign = distribution.rsample if distribution.has_rsample else distribution.sample
     if generator is None:
         return foreign(shape)

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Size, Tensor
 from torch.distributions import register_kl
 
-from lucid.distributions.bounds import bounded_loc, bounded_logvar
+from lucid.distributions.bounds import bounded_halves
 from lucid.distributions.factorised import Factorised, at_least_float32, sum_event
 
 __all__ = ["DiagonalGaussian", "IsotropicGaussian", "StandardNormal"]
@@ -43,13 +43,12 @@ class DiagonalGaussian(Factorised):
     def from_concatenated(cls, h: Tensor) -> DiagonalGaussian:
         """From a network's output that holds mean and log-variance, concatenated along dimension 1.
 
-        The halves become float32 if they are in half precision, and pass `bounded_loc` and `bounded_logvar`.
+        The halves become float32 if they are in half precision, and pass `bounded_halves`.
 
         Args:
             h: (N, 2·C, ...).
         """
-        loc, logvar = at_least_float32(h).chunk(2, dim=1)
-        return cls(bounded_loc(loc), bounded_logvar(logvar))
+        return cls(*bounded_halves(at_least_float32(h)))
 
     @property
     def scale(self) -> Tensor:

@@ -7,7 +7,7 @@ from lucid.io import register as _register
 from lucid.models.base import LatentModel
 from lucid.models.bounds import ElboEstimate, Estimate, ImportanceEstimate, importance_weighted
 from lucid.models.config import VAEConfig
-from lucid.models.loss import Loss, valid_beta, weighted_loss
+from lucid.models.loss import Loss, WeightedLoss, valid_beta, weighted_loss
 from lucid.models.presets import PRESETS, create, default_likelihood
 from lucid.models.protocol import DataProtocol
 from lucid.models.vae import VAE, Encoded, VAEOutput
@@ -28,6 +28,7 @@ __all__ = [
     "VAEConfig",
     "VAEOutput",
     "Walk",
+    "WeightedLoss",
     "create",
     "default_likelihood",
     "draws",

@@ -35,13 +35,13 @@ class WeightedLoss(NamedTuple):
         loss: What is minimised.
         recon_loss: −log p(x|z).
         kl: The weighted sum of the levels' KL.
-        level_kl: The unweighted KL of each level, (levels,).
+        level_kl: The unweighted KL of each level.
     """
 
     loss: Tensor
     recon_loss: Tensor
     kl: Tensor
-    level_kl: Tensor
+    level_kl: tuple[Tensor, ...]
 
 
 def weighted_loss(record: Record, weights: Sequence[float]) -> WeightedLoss:
@@ -52,8 +52,10 @@ def weighted_loss(record: Record, weights: Sequence[float]) -> WeightedLoss:
         weights: The weight of each level's KL.
     """
     recon_loss = record.reconstruction().mean()
-    level_kl = torch.stack([kl.mean() for kl in record.kl()])
-    kl = (level_kl * level_kl.new_tensor(weights)).sum()
+    level_kl = tuple(kl.mean() for kl in record.kl())
+    # A product with 1 would cost two operations of the graph and change nothing.
+    weighted = [kl if weight == 1 else weight * kl for weight, kl in zip(weights, level_kl, strict=True)]
+    kl = weighted[0] if len(weighted) == 1 else torch.stack(weighted).sum()
     return WeightedLoss(recon_loss + kl, recon_loss, kl, level_kl)
 
 

@@ -143,7 +143,7 @@ class VAE(LatentModel):
         Args:
             zs: Latents, indexed by level; the shallower ones are not read.
         """
-        params, emitted = self._decode(zs[-1])
+        params, emitted = self._decode(self._cast(zs[-1]))
         if emitted is None:
             emitted = params.sigmoid()
         return emitted if emitted is params else sigmoid.remember_logits(emitted, params)
@@ -208,11 +208,12 @@ class VAE(LatentModel):
         posteriors: list[DiagonalGaussian] = []
         zs: list[Tensor] = []
         for level in range(self.depth):
-            posterior = self._posterior(level, zs[-1] if zs else x)
+            # Latents are drawn in float32; networks read the type of the data, which is that of their parameters.
+            posterior = self._posterior(level, zs[-1].to(x.dtype) if zs else x)
             z = yield posterior
             posteriors.append(posterior)
             zs.append(z)
-        params, _ = self._decode(zs[-1])
+        params, _ = self._decode(zs[-1].to(x.dtype))
         yield self._record(posteriors, zs, params, x)
 
     def _generate(self, num_examples: int) -> Walk:
@@ -226,7 +227,7 @@ class VAE(LatentModel):
             z = yield prior
             zs.insert(0, z)
             latents.insert(0, Latent(z, prior))
-        params, _ = self._decode(zs[-1])
+        params, _ = self._decode(self._cast(zs[-1]))
         yield Record(tuple(latents), params, self.likelihood(params))
 
     def _record(
@@ -236,7 +237,7 @@ class VAE(LatentModel):
         latents: list[Latent] = []
         for level, (posterior, z) in enumerate(zip(posteriors, zs, strict=True)):
             prior = self._prior(level, zs[level + 1] if level + 1 < self.depth else None, posterior.loc)
-            # A learned prior reads the next latent, which inference draws after this one: no closed form is a bound.
+            # A learned prior reads the next latent, which inference draws after this one: its term must be sampled.
             latents.append(Latent(z, prior, posterior, prior_known_first=isinstance(prior, StandardNormal)))
         return Record(tuple(latents), params, self.likelihood(params, x), x)
 
@@ -245,7 +246,7 @@ class VAE(LatentModel):
     def _posterior(self, level: int, h: Tensor) -> DiagonalGaussian:
         name = f"encoders[{level}]"
         source = f"level {level - 1} drew a latent of" if level else "x has"
-        emitted = checks.call(self.encoders[level], self._cast(h), name, source)
+        emitted = checks.call(self.encoders[level], h, name, source)
         checks.check_emission(emitted, name)
         posterior = DiagonalGaussian.from_concatenated(emitted)
         self._note_shape(level, posterior.event_shape)
@@ -262,7 +263,7 @@ class VAE(LatentModel):
 
     def _decode(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the likelihood needs, and what the decoder emitted; None stands for the sigmoid of the former."""
-        h = self._cast(z)
+        h = z
         source = f"level {self.depth - 1} drew a latent of"
         for level in reversed(range(1, self.depth)):
             h = checks.call(self.decoders[level], h, f"decoders[{level}]", source)

@@ -28,7 +28,7 @@ class Latent(NamedTuple):
         prior: p(z_l | …).
         posterior: q(z_l | …); None in a walk without data.
         prior_known_first: Whether the prior does not depend on a latent drawn after this one. Only then is the closed
-            form of the KL part of a bound.
+            form of the KL a term of the evidence lower bound.
     """
 
     value: Tensor

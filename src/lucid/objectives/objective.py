@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from lucid.models import VAE, LatentModel, Record, valid_beta, weighted_loss
@@ -18,15 +19,18 @@ class Terms(NamedTuple):
 
     Attributes:
         loss: What is minimised.
-        elbo: The unweighted bound at the same draws, larger is better.
         reconstruction: −log p(x|z).
-        kl: Unweighted KL of each level, (levels,).
+        kl: Unweighted KL of each level.
     """
 
     loss: Tensor
-    elbo: Tensor
     reconstruction: Tensor
-    kl: Tensor
+    kl: tuple[Tensor, ...]
+
+    @property
+    def elbo(self) -> Tensor:
+        """The unweighted bound at the same draws; larger is better."""
+        return -self.reconstruction - torch.stack(self.kl).sum()
 
 
 class Objective(Protocol):
@@ -73,9 +77,7 @@ class ELBO:
         levels = len(record.latents)
         weight = beta / levels if self.spread else beta
         parts = weighted_loss(record, [weight] * levels)
-        kl = parts.level_kl.detach()
-        reconstruction = parts.recon_loss.detach()
-        return Terms(parts.loss, -reconstruction - kl.sum(), reconstruction, kl)
+        return Terms(parts.loss, parts.recon_loss.detach(), tuple(kl.detach() for kl in parts.level_kl))
 
 
 def objective_of(model: LatentModel) -> ELBO:

@@ -52,20 +52,23 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class _Ramp(Schedule):
-    """From `start` to `end` in `steps` training steps, then constant."""
+    """`start` for `hold` training steps, from there to `end` in `steps` more, then constant."""
 
     steps: int
     start: float = 0.0
     end: float = 1.0
+    hold: int = 0
 
     def __post_init__(self) -> None:
         _check_steps(self.steps)
         _check_betas(start=self.start, end=self.end)
+        if isinstance(self.hold, bool) or not isinstance(self.hold, int) or self.hold < 0:
+            raise ValueError(f"hold must be a non-negative number of training steps; received {self.hold!r}")
 
     def __call__(self, step: int) -> float:
-        if step >= self.steps:
+        if step >= self.num_steps:
             return self.end
-        return self.start + (self.end - self.start) * self._fraction(step / self.steps)
+        return self.start + (self.end - self.start) * self._fraction(max(0, step - self.hold) / self.steps)
 
     @abstractmethod
     def _fraction(self, progress: float) -> float:
@@ -73,20 +76,21 @@ class _Ramp(Schedule):
 
     @property
     def num_steps(self) -> int:
-        return self.steps
+        return self.hold + self.steps
 
 
 @register
 @dataclass(frozen=True)
 class Linear(_Ramp):
-    r"""A straight warm-up, β(t) = start + (end − start) · t / steps, then end.
+    r"""A straight warm-up, β(t) = start + (end − start) · (t − hold) / steps, then end.
 
     Bowman et al.: Generating Sentences from a Continuous Space, 2015, https://arxiv.org/abs/1511.06349.
 
     Args:
         steps: Training steps of the ramp; positive.
         start: β at step 0.
-        end: β from step `steps` on.
+        end: β from step `hold + steps` on.
+        hold: Steps to stay at `start` first: deep chains of latents need some to find a use for them.
 
     Example:
         >>> [Linear(steps=4)(step) for step in (0, 1, 4, 9)]
@@ -114,7 +118,8 @@ class Sigmoid(_Ramp):
     Args:
         steps: Training steps of the ramp; positive.
         start: β at step 0.
-        end: β from step `steps` on.
+        end: β from step `hold + steps` on.
+        hold: Steps to stay at `start` first.
         sharpness: Slope of the logistic at its middle, in ramps; positive. Large values approach a jump at steps / 2.
     """
 
