@@ -1,0 +1,48 @@
+"""What training came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lucid.models import LatentModel
+from lucid.training.metrics import Averages
+
+__all__ = ["FitResult", "OptimizerFactory"]
+
+OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
+"""Makes an optimizer from the parameters to be trained."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training came to.
+
+    Attributes:
+        model: The model, holding the weights with the least validation loss, in evaluation mode.
+        steps: Training steps done.
+        total_steps: Training steps asked for.
+        seconds: Time spent training.
+        best_loss: Least validation loss, at the β the schedule ends with, nats per example; infinite without
+            validation.
+        best_step: Steps done when it was measured; −1 without validation.
+        validation: Validation averages when last measured, nats per example.
+        interrupted: Whether it was stopped before its last step.
+        notes: What the user should know, in words: a schedule that did not finish, how to go on.
+        out: The run folder, if there is one.
+    """
+
+    model: LatentModel
+    steps: int
+    total_steps: int
+    seconds: float
+    best_loss: float
+    best_step: int
+    validation: Averages | None
+    interrupted: bool
+    notes: tuple[str, ...]
+    out: Path | None

@@ -1,0 +1,115 @@
+"""The folder a run leaves: what is in it, and opening it again."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lucid import io
+from lucid.models import LatentModel
+from lucid.training.metrics import read_metrics
+
+if TYPE_CHECKING:
+    from lucid.data import Dataset
+
+__all__ = ["Run", "RunFolder"]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything of a run lies.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def description(self) -> Path:
+        """The resolved description of the run: data, model, training, versions."""
+        return self.path / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One line of figures at a time."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The artefact of the best model."""
+        return self.path / "model"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint; it holds the best weights too."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def evaluation(self) -> Path:
+        """Figures on the test split."""
+        return self.path / "evaluation.json"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+
+class Run:
+    """A run folder, opened.
+
+    Args:
+        folder: The folder that `fit(out=…)` or `lucid train --out` wrote.
+
+    Raises:
+        FileNotFoundError: If there is no run in the folder.
+        ValueError: If its description is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = RunFolder(Path(folder))
+        if not self.folder.description.is_file():
+            there = "there is no such folder" if not self.folder.path.exists() else "it holds no run.json"
+            raise FileNotFoundError(f"{folder} is not a run: {there}. `lucid train DATA --out {folder}` makes one")
+        description = io.read_json(self.folder.description)
+        if not isinstance(description, dict):
+            raise ValueError(f"{self.folder.description} does not describe a run: it must hold a JSON object")
+        self.description: dict[str, Any] = description
+
+    def model(self) -> LatentModel:
+        """The best model, in evaluation mode."""
+        if not self.folder.model.exists():
+            raise FileNotFoundError(f"{self.folder.path} has no model yet: it was stopped early. Go on with --resume")
+        # Objectives register the schedules that a model's description may name.
+        importlib.import_module("lucid.objectives")
+        model = io.load(self.folder.model)
+        if not isinstance(model, LatentModel):
+            raise ValueError(f"{self.folder.model} holds a {type(model).__name__}, not a model of lucid's")
+        return model
+
+    def dataset(self) -> Dataset:
+        """The data it was trained on, read again the same way.
+
+        Raises:
+            ValueError: If it was trained on data that exists in memory only.
+        """
+        from lucid import data
+
+        said = self.description.get("data")
+        if not isinstance(said, dict):
+            raise ValueError(
+                f"the run in {self.folder.path} was trained on data given from Python: pass that data again, "
+                "there is no file to read it from"
+            )
+        return data.load(**said)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        return read_metrics(self.folder.metrics)
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """The figures of the last evaluation; None before the first."""
+        return io.read_json(self.folder.evaluation) if self.folder.evaluation.is_file() else None
