@@ -1,0 +1,165 @@
+"""Each command does what its help says, on a real run."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.cli.conftest import Lucid
+
+import lucid as package
+from lucid.training import Run
+
+
+def test_version(lucid: Lucid) -> None:
+    assert lucid("--version")[:2] == (0, f"lucid {package.__version__}\n")
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "reconstruct", "embed", "report", "info"])
+def test_help_teaches(lucid: Lucid, command: str) -> None:
+    said = lucid(command, "--help")
+    assert said.code == 0
+    assert said.out.startswith(f"usage: lucid {command}")
+
+
+def test_a_run_leaves_what_was_promised(run: Path) -> None:
+    for name in ("run.json", "metrics.jsonl", "model/config.json", "model/model.safetensors", "report.html"):
+        assert (run / name).is_file(), name
+    said = json.loads((run / "run.json").read_text())
+    assert said["data"]["source"] == "digits"
+    assert said["model"] == {"name": "mlp", "size": 1}
+    assert (said["training"]["steps"], said["training"]["batch_size"]) == (60, 128)
+
+
+def test_evaluate_writes_the_figures_under_their_names(lucid: Lucid, run: Path, tmp_path: Path) -> None:
+    said = lucid("evaluate", run, "--num-samples", 20, "--json", tmp_path / "e.json", "--no-report")
+    assert said.code == 0
+    assert "ELBO" in said.out
+    figures = json.loads((tmp_path / "e.json").read_text())
+    assert set(figures) >= {"elbo", "log_likelihood", "kl", "active_units", "bits_per_dim", "protocol"}
+    for name in ("elbo", "log_likelihood"):
+        assert set(figures[name]) >= {"value", "standard_error", "num_samples"}
+    assert figures["log_likelihood"]["num_samples"] == 20
+    assert figures["log_likelihood"]["value"] > figures["elbo"]["value"]
+    assert figures["bits_per_dim"] == pytest.approx(-figures["log_likelihood"]["value"] / (64 * math.log(2)))
+    assert figures["protocol"].startswith("digits; image 1×8×8; 17 levels")
+    assert len(figures["kl"]) == 1
+    assert Run(run).model().figures["test"] == figures
+
+
+def test_evaluation_is_reproducible(lucid: Lucid, run: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        lucid("evaluate", run, "--num-samples", 10, "--json", tmp_path / name, "--no-report", "--seed", 3)
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+
+
+@pytest.mark.parametrize("folder", ["", "model"])
+def test_sample_draws_on_the_levels_of_the_data(lucid: Lucid, run: Path, tmp_path: Path, folder: str) -> None:
+    said = lucid("sample", run / folder, "--num", 7, "--out", tmp_path / "s.npy", "--noise")
+    assert said[:2] == (0, f"7 examples: {tmp_path / 's.npy'}\n")
+    samples = np.load(tmp_path / "s.npy")
+    assert len(samples) == 7
+    assert samples.dtype == np.uint8
+    assert samples.max() <= 16
+
+
+def test_samples_depend_on_the_seed_alone(lucid: Lucid, run: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        lucid("sample", run, "--num", 3, "--out", tmp_path / f"{name}.npy", "--seed", seed)
+    a, b, c = (np.load(tmp_path / f"{name}.npy") for name in "abc")
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_pictures_are_pictures(lucid: Lucid, run: Path, tmp_path: Path) -> None:
+    lucid("sample", run, "--num", 9, "--out", tmp_path / "s.png")
+    with Image.open(tmp_path / "s.png") as sheet:
+        assert sheet.size == (28, 28)  # three by three, two pixels between
+    lucid("embed", run, "digits", "--out", tmp_path / "map.png")
+    with Image.open(tmp_path / "map.png") as drawn:
+        assert min(drawn.size) > 300
+
+
+def test_reconstructions_resemble_their_inputs(lucid: Lucid, run: Path, tmp_path: Path) -> None:
+    x = Run(run).dataset().test.raw.numpy()[:, 0]
+    np.save(tmp_path / "x.npy", x)
+    said = lucid("reconstruct", run, tmp_path / "x.npy", "--out", tmp_path / "r.npy")
+    assert said.code == 0, said.err
+    rebuilt = np.load(tmp_path / "r.npy").reshape(x.shape).astype(float)
+    assert np.abs(rebuilt - x).mean() < 0.7 * np.abs(x.mean(0) - x).mean()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npy"])
+def test_embeddings_are_written_by_the_ending(lucid: Lucid, run: Path, tmp_path: Path, ending: str) -> None:
+    out = tmp_path / f"z.{ending}"
+    assert lucid("embed", run, "digits", "--out", out).code == 0
+    if ending == "npy":
+        assert np.load(out).shape == (180, 8)
+        return
+    import pandas as pd
+
+    table = pd.read_csv(out) if ending == "csv" else pd.read_parquet(out)
+    assert list(table.columns) == [*(f"z{i}" for i in range(8)), "label"]
+    assert sorted(table["label"].unique()) == list(range(10))
+
+
+def test_info_says_what_a_run_is(lucid: Lucid, run: Path) -> None:
+    said = lucid("info", run)
+    assert said.code == 0
+    for expected in ("60 steps", "VAE, 1 latent level", "DiscretisedLogistic(levels=17)", "17 levels", "nats (IW-"):
+        assert expected in said.out
+    assert "torch" in lucid("info").out
+
+
+def test_report_is_written_again(lucid: Lucid, run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / "report.html").unlink()
+    assert lucid("report", copy)[:2] == (0, f"{copy / 'report.html'}\n")
+    assert (copy / "report.html").stat().st_size > 20_000
+
+
+def test_a_finished_run_says_so_and_can_be_extended(lucid: Lucid, run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    said = lucid("train", "--resume", copy)
+    assert (said.code, "has finished: 60 of 60 steps" in said.out) == (0, True)
+    said = lucid("train", "--resume", copy, "--steps", 70, "--quiet", "--no-report")
+    assert (said.code, "trained 70 steps" in said.out) == (0, True)
+
+
+def test_a_description_file_is_overridden_by_the_command_line(lucid: Lucid, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        '[data]\nsource = "digits"\nbinarisation = "dynamic"\n[model]\nname = "mlp"\nsize = 1\n'
+        'beta_schedule = "linear:steps=4"\n[training]\nepochs = 9\nbatch_size = 64\n'
+    )
+    argv = ["train", "--config", tmp_path / "run.toml", "--out", tmp_path / "a", "--steps", 5, "--quiet", "--no-report"]
+    assert lucid(*argv).code == 0
+    said = json.loads((tmp_path / "a/run.json").read_text())
+    assert (said["training"]["epochs"], said["training"]["steps"], said["training"]["batch_size"]) == (None, 5, 64)
+    model = Run(tmp_path / "a").model()
+    assert type(model.likelihood).__name__ == "Bernoulli"
+    again = ["train", "--config", tmp_path / "a/run.json", "--out", tmp_path / "b", "--quiet", "--no-report"]
+    assert lucid(*again).code == 0
+    weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+
+
+def test_a_table_goes_in_and_comes_out(lucid: Lucid, tmp_path: Path) -> None:
+    from sklearn.datasets import load_wine
+
+    load_wine(as_frame=True)["frame"].to_csv(tmp_path / "wine.csv", index=False)
+    train = ["train", tmp_path / "wine.csv", "--label", "target", "--out", tmp_path / "run", "--steps", 30, "--quiet"]
+    assert lucid(*train).code == 0
+    assert "OptimalScaleGaussian" in lucid("info", tmp_path / "run").out
+    assert lucid("evaluate", tmp_path / "run", "--num-samples", 5, "--json", tmp_path / "e.json").code == 0
+    assert json.loads((tmp_path / "e.json").read_text())["bits_per_dim"] is None
+    assert lucid("sample", tmp_path / "run", "--num", 5, "--out", tmp_path / "new.csv").code == 0
+    header, *rows = (tmp_path / "new.csv").read_text().splitlines()
+    assert header.split(",")[0] == '"alcohol"'
+    assert len(rows) == 5
