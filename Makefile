@@ -6,7 +6,7 @@ PYTHON     ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; 
 PIP_ARGS   ?= --quiet
 DEMO       ?= runs/demo
 DEMO_DATA  ?= digits
-DEMO_TRAIN ?= --model conv
+DEMO_TRAIN ?= --model conv --batch-size 64 --steps 2000 --learning-rate 0.005
 
 VENV  := .venv
 BIN   := $(VENV)/bin
@@ -51,14 +51,10 @@ setup: $(READY) ## create or update .venv with the pinned packages (the commands
 
 # ---- what a user runs ------------------------------------------------------------------------------------------------
 
-# A run that was interrupted is told from a finished one by the marker, and only such a run is thrown away.
 demo: $(READY) ## train on the built-in digits, evaluate, and write a page to look at
-	@if test -e $(DEMO).unfinished; then rm -rf $(DEMO); fi
-	@if test -d $(DEMO); then echo "demo: $(DEMO) is already trained; 'rm -r $(DEMO)' to train again"; \
-	else mkdir -p $(dir $(DEMO)) && touch $(DEMO).unfinished \
-	  && $(BIN)/lucid train $(DEMO_DATA) $(DEMO_TRAIN) --out $(DEMO) && rm $(DEMO).unfinished; fi
+	@if test -e $(DEMO)/run.json; then $(BIN)/lucid train --resume $(DEMO); \
+	else $(BIN)/lucid train $(DEMO_DATA) $(DEMO_TRAIN) --out $(DEMO) --no-report; fi
 	@$(BIN)/lucid evaluate $(DEMO)
-	@test -f $(PAGE) || $(BIN)/lucid report $(DEMO)
 	@echo "demo: open $(abspath $(PAGE))"
 
 # ---- what a developer runs -------------------------------------------------------------------------------------------

@@ -31,10 +31,10 @@ def sgd(parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
 
 
 def test_learns() -> None:
-    model, split = vae(), dataset().test.tensor()
-    before = float(model.elbo(split))
+    model, split = vae().eval(), dataset().test.tensor()
+    before = float(model.elbo(split, num_samples=100))
     result = quiet(model, dataset(), steps=200, learning_rate=0.01)
-    assert float(model.eval().elbo(split)) > before + 1
+    assert float(model.elbo(split, num_samples=100)) > before + 0.5
     assert (result.steps, result.interrupted, model.training) == (200, False, False)
     assert model.protocol == dataset().protocol
 
