@@ -78,7 +78,7 @@ class Loop:
             **description,
             "data": data.source,
             "training": asdict(settings),
-            "protocol": io.describe(data.protocol),
+            "protocol": asdict(data.protocol),
             "versions": {"lucid": lucid.__version__, "torch": torch.__version__},
         }
         self.engine = make_engine(settings)
