@@ -1,6 +1,6 @@
 """Time of a training step, contestants side by side in one interleaved run.
 
-    python benchmarks/training.py [--quick] [--threads N] [--json FILE]
+    python benchmarks/training.py [--quick] [--workload NAME] [--threads N] [--json FILE]
 
 Every contestant trains the same network on the same random 0/1 data, in a process of its own, a few steps at a time, in
 turn. A row is the median over the rounds of the ratio of its time per step to that of `hand-written` in the same round,
@@ -16,16 +16,16 @@ import io
 import json
 import logging
 import multiprocessing
-import platform
 import resource
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ from lucid.training.metrics import MetricsWriter
 from lucid.training.progress import Silent
 from lucid.training.settings import Settings
 
-BATCH, FEATURES, HIDDEN, LATENTS = 128, 784, 512, 64
+BATCH, FEATURES = 128, 784
 LEARNING_RATE = 1e-3
 STEPS = 20
 """Steps of a contestant's turn."""
@@ -47,14 +47,41 @@ Advance = Callable[[int], None]
 """Trains a number of steps."""
 
 
-def encoder() -> nn.Module:
-    """784 → 512 → mean and log-variance of 64 latents."""
-    return nn.Sequential(nn.Linear(FEATURES, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * LATENTS))
+class Workload(NamedTuple):
+    """A network to train: how its two halves are made, and how many latents are between them."""
+
+    title: str
+    latents: int
+    encoder: Callable[[], nn.Module]
+    decoder: Callable[[], nn.Module]
 
 
-def decoder() -> nn.Module:
-    """64 → 512 → 784 logits."""
-    return nn.Sequential(nn.Linear(LATENTS, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, FEATURES))
+def relu_layers(*widths: int) -> nn.Module:
+    """Linear layers with ReLU between them."""
+    layers: list[nn.Module] = []
+    for inner, outer in pairwise(widths):
+        layers += [nn.Linear(inner, outer), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def gated_layers(inputs: int, outputs: int) -> nn.Module:
+    """Two hidden layers of 300 gated units."""
+    return nn.Sequential(
+        *(nn.Linear(inputs, 600), nn.GLU(), nn.Linear(300, 600), nn.GLU(), nn.Linear(300, outputs))
+    )  # fmt: skip
+
+
+WORKLOADS = {
+    "mlp": Workload(
+        "MLP 784-512-2×64", 64, lambda: relu_layers(FEATURES, 512, 128), lambda: relu_layers(64, 512, FEATURES)
+    ),
+    "published": Workload(
+        "MLP of two gated layers of 300, 40 latents",
+        40,
+        lambda: gated_layers(FEATURES, 80),
+        lambda: gated_layers(40, FEATURES),
+    ),
+}
 
 
 def random_images(n: int) -> Tensor:
@@ -63,16 +90,16 @@ def random_images(n: int) -> Tensor:
     return (torch.rand(n, FEATURES, generator=generator) < 0.2).to(torch.uint8)
 
 
-def bare(data: Tensor) -> Advance:
+def bare(workload: Workload, data: Tensor) -> Advance:
     """The networks alone with a trivial loss: the limit."""
-    enc, dec = encoder(), decoder()
+    enc, dec = workload.encoder(), workload.decoder()
     x = data[:BATCH].float()
     parameters = [*enc.parameters(), *dec.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
 
     def advance(steps: int) -> None:
         for _ in range(steps):
-            loss = dec(enc(x)[:, :LATENTS]).mean()
+            loss = dec(enc(x)[:, : workload.latents]).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -80,9 +107,9 @@ def bare(data: Tensor) -> Advance:
     return advance
 
 
-def hand_written(data: Tensor) -> Advance:
+def hand_written(workload: Workload, data: Tensor) -> Advance:
     """What an expert writes by hand: index batches, fused Adam, the closed-form KL."""
-    enc, dec = encoder(), decoder()
+    enc, dec = workload.encoder(), workload.decoder()
     optimizer = torch.optim.Adam([*enc.parameters(), *dec.parameters()], lr=LEARNING_RATE, fused=True)
     order = torch.randperm(len(data))
     position = 0
@@ -106,11 +133,13 @@ def hand_written(data: Tensor) -> Advance:
     return advance
 
 
-def lucid_fit(precision: Any) -> Callable[[Tensor], Advance]:
+def lucid_fit(precision: Any) -> Callable[[Workload, Tensor], Advance]:
     """`lucid.training.fit` as a user gets it, metrics and checks included, in one precision."""
 
-    def prepare(data: Tensor) -> Advance:
-        config = models.VAEConfig(encoders=[encoder()], decoders=[decoder()], reconstruction_loss="bce")
+    def prepare(workload: Workload, data: Tensor) -> Advance:
+        config = models.VAEConfig(
+            encoders=[workload.encoder()], decoders=[workload.decoder()], reconstruction_loss="bce"
+        )
         dataset = lucid.data.load(data, levels=2, validation=0, test=0)
         loop = Loop(
             models.VAE(config),
@@ -129,7 +158,7 @@ def lucid_fit(precision: Any) -> Callable[[Tensor], Advance]:
     return prepare
 
 
-def pythae(data: Tensor) -> Advance:
+def pythae(workload: Workload, data: Tensor) -> Advance:
     """pythae's own trainer on the same network."""
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE, VAEConfig
@@ -142,7 +171,7 @@ def pythae(data: Tensor) -> Advance:
     class Encoder(BaseEncoder):
         def __init__(self) -> None:
             super().__init__()
-            self.net = encoder()
+            self.net = workload.encoder()
 
         def forward(self, x: Tensor) -> ModelOutput:
             mu, logvar = self.net(x).chunk(2, 1)
@@ -151,12 +180,12 @@ def pythae(data: Tensor) -> Advance:
     class Decoder(BaseDecoder):
         def __init__(self) -> None:
             super().__init__()
-            self.net = decoder()
+            self.net = workload.decoder()
 
         def forward(self, z: Tensor) -> ModelOutput:
             return ModelOutput(reconstruction=self.net(z).sigmoid())
 
-    config = VAEConfig(input_dim=(FEATURES,), latent_dim=LATENTS, reconstruction_loss="bce")
+    config = VAEConfig(input_dim=(FEATURES,), latent_dim=workload.latents, reconstruction_loss="bce")
     model = VAE(config, encoder=Encoder(), decoder=Decoder())
     trainers: dict[int, BaseTrainer] = {}
     folder = tempfile.mkdtemp()
@@ -180,7 +209,7 @@ def pythae(data: Tensor) -> Advance:
     return advance
 
 
-CONTESTANTS: dict[str, Callable[[Tensor], Advance]] = {
+CONTESTANTS: dict[str, Callable[[Workload, Tensor], Advance]] = {
     "bare": bare,
     "hand-written": hand_written,
     "lucid-float32": lucid_fit("float32"),
@@ -189,11 +218,11 @@ CONTESTANTS: dict[str, Callable[[Tensor], Advance]] = {
 }
 
 
-def work(name: str, threads: int, pipe: Connection) -> None:
+def work(name: str, workload: str, threads: int, pipe: Connection) -> None:
     """Train when told to, in a process of its own: no allocator, cache or import is shared."""
     torch.set_num_threads(threads)
     try:
-        advance = CONTESTANTS[name](random_images(BATCH * 100))
+        advance = CONTESTANTS[name](WORKLOADS[workload], random_images(BATCH * 100))
     except ImportError as error:
         pipe.send(str(error))
         return
@@ -206,13 +235,13 @@ def work(name: str, threads: int, pipe: Connection) -> None:
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def started_workers(threads: int) -> dict[str, Connection]:
+def started_workers(workload: str, threads: int) -> dict[str, Connection]:
     """The contestants that can run here, warmed up and waiting."""
     context = multiprocessing.get_context("spawn")
     workers: dict[str, Connection] = {}
     for name in CONTESTANTS:
         ours, theirs = context.Pipe()
-        context.Process(target=work, args=(name, threads, theirs), daemon=True).start()
+        context.Process(target=work, args=(name, workload, threads, theirs), daemon=True).start()
         problem = ours.recv()
         if problem is None:
             workers[name] = ours
@@ -221,9 +250,9 @@ def started_workers(threads: int) -> dict[str, Connection]:
     return workers
 
 
-def measure(rounds: int, threads: int) -> list[dict[str, Any]]:
+def measure(workload: str, rounds: int, threads: int) -> list[dict[str, Any]]:
     """Rows of contestant, ratio to hand-written, milliseconds a step (medians over interleaved rounds), peak memory."""
-    workers = started_workers(threads)
+    workers = started_workers(workload, threads)
     times: dict[str, list[float]] = {name: [] for name in workers}
     for _ in range(rounds):
         for name, pipe in workers.items():
@@ -235,7 +264,7 @@ def measure(rounds: int, threads: int) -> list[dict[str, Any]]:
         ratios = [t / r for t, r in zip(spent, times["hand-written"], strict=True)]
         rows.append(
             {
-                "workload": "mlp",
+                "workload": workload,
                 "contestant": name,
                 "ratio": statistics.median(ratios),
                 "milliseconds": 1000 * statistics.median(spent),
@@ -249,14 +278,20 @@ def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few rounds")
+    parser.add_argument("--workload", choices=list(WORKLOADS), help="one of them (all)")
     parser.add_argument("--threads", type=int, default=1, help="PyTorch's threads (1, steady on a shared machine)")
     parser.add_argument("--json", metavar="FILE", help="write the rows there too")
     args = parser.parse_args()
-    rows = measure(rounds=10 if args.quick else 40, threads=args.threads)
-    print(f"MLP 784-512-2×64, batch {BATCH}, {args.threads} thread(s), {platform.processor() or platform.machine()}")
-    print(f"{'contestant':<16}{'ratio':>8}{'ms/step':>10}{'peak MiB':>10}")
-    for row in rows:
-        print(f"{row['contestant']:<16}{row['ratio']:>8.3f}{row['milliseconds']:>10.2f}{row['peak_mebibytes']:>10.0f}")
+    rows: list[dict[str, Any]] = []
+    for name in [args.workload] if args.workload else WORKLOADS:
+        here = measure(name, rounds=10 if args.quick else 40, threads=args.threads)
+        rows += here
+        print(f"{WORKLOADS[name].title}, batch {BATCH}, {args.threads} thread(s)")
+        print(f"{'contestant':<16}{'ratio':>8}{'ms/step':>10}{'peak MiB':>10}")
+        for row in here:
+            print(
+                f"{row['contestant']:<16}{row['ratio']:>8.3f}{row['milliseconds']:>10.2f}{row['peak_mebibytes']:>10.0f}"
+            )
     if args.json:
         Path(args.json).write_text(json.dumps(rows, indent=1), encoding="utf-8")
 

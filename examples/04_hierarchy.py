@@ -15,6 +15,7 @@ import lucid
 import lucid.models as models
 import lucid.nn as nn
 from lucid.distributions import DiscretisedLogistic
+from lucid.objectives import Linear
 from lucid.training import fit
 
 data = lucid.data.load("digits")
@@ -35,11 +36,6 @@ def encoder(n_in: int, latents: int) -> nn.Sequential:
     return layers
 
 
-def hold_then_rise(step: int) -> float:
-    """β is 0 while the way through all levels forms, and then rises to 1."""
-    return min(1.0, max(0.0, (step - 250) / 500))
-
-
 def three_levels(learned_priors: bool) -> models.VAE:
     """8 units a level."""
     return models.VAE(
@@ -49,7 +45,8 @@ def three_levels(learned_priors: bool) -> models.VAE:
             priors=[net(8, 2 * 8), net(8, 2 * 8)] if learned_priors else None,
             likelihood=DiscretisedLogistic(levels=17),
             hierarchical_kl=False,  # weight 1 on every level: the bound itself
-            beta_schedule=hold_then_rise,
+            # β is 0 while the way through all levels forms, and then rises to 1.
+            beta_schedule=Linear(steps=500, hold=250),
         )
     )
 

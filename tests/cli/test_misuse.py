@@ -75,20 +75,25 @@ FAILURE = [
 ]
 
 
-@pytest.fixture
-def places(tmp_path: Path, run: Path) -> dict[str, Path]:
+def bad_places(folder: Path, run: Path) -> dict[str, Path]:
     """The folders that the cases name, with the bad files in them."""
-    (tmp_path / "bad.toml").write_text("[data\n")
-    (tmp_path / "odd.toml").write_text("[optimiser]\n")
-    (tmp_path / "text.png").write_text("no picture")
-    np.save(tmp_path / "nan.npy", np.array([[1.0, np.nan]] * 50))
-    np.save(tmp_path / "pickle.npy", np.array([{"a": 1}] * 50), allow_pickle=True)
-    np.save(tmp_path / "other.npy", np.zeros((4, 5, 5), np.uint8))
-    damaged = tmp_path / "damaged"
+    (folder / "bad.toml").write_text("[data\n")
+    (folder / "odd.toml").write_text("[optimiser]\n")
+    (folder / "text.png").write_text("no picture")
+    np.save(folder / "nan.npy", np.array([[1.0, np.nan]] * 50))
+    np.save(folder / "pickle.npy", np.array([{"a": 1}] * 50), allow_pickle=True)
+    np.save(folder / "other.npy", np.zeros((4, 5, 5), np.uint8))
+    damaged = folder / "damaged"
     shutil.copytree(run, damaged)
     weights = damaged / "model/model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    return {"tmp": tmp_path, "run": run, "damaged": damaged}
+    return {"tmp": folder, "run": run, "damaged": damaged}
+
+
+@pytest.fixture
+def places(tmp_path: Path, run: Path) -> dict[str, Path]:
+    """The same, in a folder of the test's own."""
+    return bad_places(tmp_path, run)
 
 
 def check(lucid: Lucid, argv: list[str], places: dict[str, Path], code: int, message: str) -> None:
