@@ -78,7 +78,7 @@ class Split(ABC):
     @property
     @abstractmethod
     def raw(self) -> Tensor:
-        """Every example in raw space and a compact type, (N, *shape); a copy where the part is scattered.
+        """Every example in raw space and a compact type, `(N, *shape)`; a copy where the part is scattered.
 
         Raises:
             TypeError: For data that is read batch by batch and never held whole.
@@ -112,7 +112,7 @@ class Split(ABC):
             drop_last: Whether to leave out a last batch that is not full.
 
         Returns:
-            An iterator over tensors (batch, *shape).
+            An iterator over tensors `(batch, *shape)`.
 
         Raises:
             TypeError, ValueError: If an argument is not what is said above; told here, not at the first batch.
@@ -197,7 +197,7 @@ class ResidentSplit(Split):
     Args:
         protocol: How raw values became model values.
         part: Which part it is.
-        store: Raw values of all examples, (M, *shape).
+        store: Raw values of all examples, `(M, *shape)`.
         labels: Of all examples, (M,), or None.
         rows: Which examples are this part's, ascending; None for all.
     """
@@ -212,7 +212,7 @@ class ResidentSplit(Split):
 
     @property
     def raw(self) -> Tensor:
-        """Every example in raw space and a compact type, (N, *shape); a copy where the part is scattered."""
+        """Every example in raw space and a compact type, `(N, *shape)`; a copy where the part is scattered."""
         return self._store if self._rows is None else self._store.index_select(0, self._rows)
 
     def _visits(

@@ -31,19 +31,17 @@ def write(
 ) -> None:
     """Write values to a file, whole or not at all; an existing file is replaced.
 
-    | ending | what | for |
-    |---|---|---|
-    | .npy, .npz (array "x") | the array, in the layout the data had | everything |
-    | .csv, .parquet | one row an example, named columns | tables, vectors, series of one channel, latents |
-    | .png | one sheet of all images, row by row | images |
-    | none, or "/" at the end | a new folder with one PNG an example | images |
+    - .npy, .npz (array "x"): the array, in the layout the data had; for everything.
+    - .csv, .parquet: one row an example, named columns; for tables, vectors, series of one channel, latents.
+    - .png: one sheet of all images, row by row; for images.
+    - none, or "/" at the end: a new folder with one PNG an example; for images.
 
     Pictures show level 0 as black and the highest as white (up to 256 levels, and exactly where there are 256);
     continuous images show 0 as black and 1 as white, or the range that scaling="unit" measured, and what lies outside
     as these.
 
     Args:
-        values: (N, *protocol.shape) in raw space; without a protocol (N, D), for instance latents.
+        values: `(N, *protocol.shape)` in raw space; without a protocol (N, D), for instance latents.
         path: Where to; the folder above it must exist.
         protocol: What the values are.
         columns: Column names for .csv and .parquet, where the protocol has none; by default x0, x1, ….

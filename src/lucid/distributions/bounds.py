@@ -90,7 +90,7 @@ def _plainly_inside(h: Tensor) -> bool:
     if h.device.type != "cpu" or h.numel() == 0:
         return False
     low, high = torch.aminmax(h.detach())
-    return -LOGVAR_RANGE <= low.item() and high.item() <= LOGVAR_RANGE
+    return low.item() >= -LOGVAR_RANGE and high.item() <= LOGVAR_RANGE
 
 
 def bounded_logvar(logvar: Tensor) -> Tensor:
