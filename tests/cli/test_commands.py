@@ -13,6 +13,7 @@ from PIL import Image
 from tests.cli.conftest import Lucid
 
 import lucid as package
+from lucid.cli.specs import _LIKELIHOODS
 from lucid.training import Run
 
 
@@ -32,7 +33,7 @@ def test_a_run_leaves_what_was_promised(run: Path) -> None:
         assert (run / name).is_file(), name
     said = json.loads((run / "run.json").read_text())
     assert said["data"]["source"] == "digits"
-    assert said["model"] == {"name": "mlp", "size": 1}
+    assert said["model"] == {"name": "mlp", "size": 1, "dropout": 0.1}
     assert (said["training"]["steps"], said["training"]["batch_size"]) == (60, 128)
 
 
@@ -131,6 +132,22 @@ def test_a_finished_run_says_so_and_can_be_extended(lucid: Lucid, run: Path, tmp
     assert (said.code, "has finished: 60 of 60 steps" in said.out) == (0, True)
     said = lucid("train", "--resume", copy, "--steps", 70, "--quiet", "--no-report")
     assert (said.code, "trained 70 steps" in said.out) == (0, True)
+
+
+def test_a_run_of_defaults_is_resumed_too(lucid: Lucid, tmp_path: Path) -> None:
+    train = ["train", "digits", "--out", tmp_path / "r", "--steps", 3, "--quiet", "--no-report"]
+    assert lucid(*train).code == 0
+    said = lucid("train", "--resume", tmp_path / "r", "--steps", 5, "--quiet", "--no-report")
+    assert (said.code, "trained 5 steps" in said.out) == (0, True)
+
+
+@pytest.mark.parametrize("likelihood", sorted(_LIKELIHOODS))
+def test_every_likelihood_can_be_named(lucid: Lucid, tmp_path: Path, likelihood: str) -> None:
+    more = ["--binarise", "dynamic"] if likelihood == "bernoulli" else []
+    train = ["train", "digits", "--out", tmp_path / "r", "--steps", 1, "--quiet", "--no-report", "--size", 1]
+    said = lucid(*train, "--likelihood", likelihood, *more)
+    assert said.code == 0, said.err
+    assert type(Run(tmp_path / "r").model().likelihood) is _LIKELIHOODS[likelihood]
 
 
 def test_a_description_file_is_overridden_by_the_command_line(lucid: Lucid, tmp_path: Path) -> None:

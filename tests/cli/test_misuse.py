@@ -60,6 +60,9 @@ MISUSE = [
     (["sample", "{run}", "--num", "2", "--out", "{tmp}/no/s.npy"], "there is no folder"),
     (["embed", "{run}", "digits", "--level", "3", "--out", "{tmp}/z.npy"], "--level must be in 0 … 0; received 3"),
     (["train", "digits", "--model", "conv", "--kind", "vector", "--out", "{tmp}/r"], "conv is for images"),
+    (["sample", "{run}", "--num", "2", "--out", "{tmp}/s.docx"], "the ending must be .npy"),
+    (["train", "digits", "--out", "{tmp}/text.png"], "--out must name a folder"),
+    (["train", "--config", "{tmp}/text.png", "--out", "{tmp}/r"], "--config takes a .toml file, or the run.json"),
     (["evaluate", "{run}", "--num-samples", "0"], "--num-samples must be at least 1; received 0"),
     (["report", "{tmp}/nothing"], "is not a run: there is no such folder"),
 ]
@@ -69,7 +72,6 @@ FAILURE = [
     (["train", "{tmp}/pickle.npy", "--out", "{tmp}/r"], "pickle"),
     (["train", "{tmp}/text.png", "--out", "{tmp}/r"], "has an ending that lucid does not read"),
     (["train", "digits", "--label", "x", "--out", "{tmp}/r"], "label"),
-    (["sample", "{run}", "--num", "2", "--out", "{tmp}/s.docx"], "the ending must be .npy"),
     (["evaluate", "{damaged}"], "model.safetensors"),
     (["reconstruct", "{run}", "{tmp}/other.npy", "--out", "{tmp}/r.npy"], "8"),
 ]

@@ -363,8 +363,8 @@ GRID_17 = "x must lie on the 17 levels 0, 1/16, …, 1; it holds values from"
 REFUSED = [
     (Bernoulli(), [[0.0, 1.5]], r"x must lie in \[0, 1\] for the Bernoulli likelihood \('bce'\).* from 0 to 1\.5"),
     (Bernoulli(), [[-0.1, 1.0]], r"\[0, 1\].* from -0\.1 to 1\. Scale the data, or choose another likelihood"),
-    (Bernoulli(), [[math.nan, 1.0]], r"\[0, 1\].* holds NaN"),
-    (Bernoulli(), [[0.0, math.inf]], r"\[0, 1\].* to inf"),
+    (Bernoulli(), [[math.nan, 1.0]], "must be finite; it holds NaN"),
+    (Bernoulli(), [[0.0, math.inf]], "must be finite; it holds values from .* to inf"),
     (Gaussian(), [[math.nan, 1.0]], "x must be finite; it holds NaN. Remove or impute"),
     (Gaussian(), [[0.0, -math.inf]], "x must be finite; it holds values from -inf to 0"),
     (HeteroscedasticGaussian(), [[math.inf, 0.0]], "x must be finite"),
@@ -374,7 +374,7 @@ REFUSED = [
         f"{GRID_17} 0 to 0.03 that fall between levels. Divide integer data by 16",
     ),
     (DiscretisedLogistic(17), [[0.0, 16.0]], f"{GRID_17} 0 to 16. Divide integer data by 16"),
-    (DiscretisedLogistic(17), [[math.nan, 0.0]], "17 levels.*NaN"),
+    (DiscretisedLogistic(17), [[math.nan, 0.0]], "must be finite; it holds NaN"),
     (Categorical(17), [[0.0, 0.03]], GRID_17),
     (Categorical(17), [[-1 / 16, 0.0]], GRID_17),
 ]

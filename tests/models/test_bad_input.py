@@ -86,8 +86,6 @@ def test_data_interpolate_cannot_take(x: Any, to: Any) -> None:
         (1.5, "values from 0 to 1.5"),
         (-0.5, "values from -0.5 to 0"),
         (255.0, "values from 0 to 255"),
-        (math.inf, "values from 0 to inf"),
-        (math.nan, "NaN"),
     ],
 )
 def test_data_outside_0_1_for_bce(value: float, told: str) -> None:
@@ -95,6 +93,13 @@ def test_data_outside_0_1_for_bce(value: float, told: str) -> None:
     x[1, 2] = value
     model = make(reconstruction_loss="bce")
     refused(ValueError, f"x must lie in [0, 1] for the Bernoulli likelihood ('bce'); it holds {told}", lambda: model(x))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_scaling_is_not_the_cure_for_nan(value: float) -> None:
+    x = torch.zeros(3, 6)
+    x[1, 2] = value
+    refused(ValueError, "x must be finite; it holds", lambda: make(reconstruction_loss="bce")(x))
 
 
 def test_data_off_the_grid() -> None:
@@ -360,3 +365,32 @@ def test_having_met_data_once_is_remembered_even_across_loading_a_fresh_state() 
     model.load_state_dict(conv().state_dict())
     model(x)
     assert model.sample(3).shape == (3, 1, 4, 4)
+
+
+# Parts of a loss that do not belong together
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda o: (o.recon[:1], o.mus, o.logvars, o.zs),
+            "recon and x must be of one batch; received 1 and 3 examples",
+        ),
+        (lambda o: (o.recon, [o.mus[0][:1]], o.logvars, o.zs), "mus[0], logvars[0] and zs[0] must have one shape"),
+        (lambda o: (o.recon, [o.mus[0][:, :1]], o.logvars, o.zs), "of 3 examples as x; received (3, 1), (3, 2)"),
+        (lambda o: (o.recon, o.mus, o.logvars, [o.zs[0][:1]]), "received (3, 2), (3, 2) and (1, 2)"),
+    ],
+)
+def test_nothing_is_stretched_to_fit(change: Callable[[Any], Any], message: str) -> None:
+    model = make()
+    output = model(ONES)
+    refused(ValueError, message, lambda: model.get_loss(ONES, *change(output)))
+
+
+def test_what_is_not_a_list_of_latents() -> None:
+    model = make()
+    refused(TypeError, "zs must be a list of latents, one a level; received Tensor", lambda: model.decode(ONES))  # type: ignore[arg-type]
+    refused(ValueError, "zs must hold 1 latents, one a level; received 0", lambda: model.decode([]))
+    refused(TypeError, "x must be a tensor; received NoneType", lambda: model(None))
+    refused(TypeError, "x must be a dense tensor; received layout torch.sparse_coo", lambda: model(ONES.to_sparse()))

@@ -217,3 +217,42 @@ def test_hooks_on_a_visible_sigmoid_run() -> None:
     vae, plain = model(decoder), model(body())
     torch.testing.assert_close(loss_of(vae, x()).loss, loss_of(plain, x()).loss, rtol=1e-5, atol=1e-5)
     assert len(seen) == 1
+
+
+class Saturating(nn.Module):
+    """Ends in a sigmoid, in one of the ways people write it, with logits in the hundreds."""
+
+    def __init__(self, linear: nn.Linear, end: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.linear = linear
+        self.module = nn.Sigmoid()
+        self.end = end
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = 100 * self.linear(z)
+        return self.module(h) if self.end is None else self.end(h)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [None, torch.sigmoid, lambda h: h.sigmoid(), nn.functional.sigmoid, lambda h: torch.sigmoid(h).view(len(h), -1)],
+    ids=["module", "function", "method", "functional", "viewed"],
+)
+def test_a_hidden_sigmoid_may_saturate(end: Callable[[Tensor], Tensor]) -> None:
+    """The logits are what went into the sigmoid, not what can be recovered from 0 and 1."""
+    linear, encoder = nn.Linear(2, 6), nn.Linear(6, 4)
+    x = (torch.rand(8, 6, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    results = []
+    for decoder in (nn.Sequential(Saturating(linear, lambda h: h), nn.Identity()), Saturating(linear, end)):
+        model = VAE(VAEConfig(encoders=[encoder], decoders=[decoder], reconstruction_loss="bce"))
+        model(x)  # the first run looks, the second knows
+        linear.zero_grad()
+        torch.manual_seed(1)
+        loss = model.get_loss(x, *model(x))
+        loss.loss.backward()
+        torch.manual_seed(1)
+        assert linear.weight.grad is not None
+        results.append((loss.loss.detach(), linear.weight.grad.clone(), model.elbo(x).value.detach()))
+    for plain, hidden in zip(*results, strict=True):
+        torch.testing.assert_close(plain, hidden)
+    assert float(results[0][0]) > 100

@@ -29,6 +29,8 @@ def described(path: str | None) -> dict[str, dict[str, Any]]:
     file = Path(path)
     if not file.is_file():
         raise UsageError(f"there is no file {path}: --config takes a .toml file, or the run.json of an earlier run")
+    if file.suffix not in (".toml", ".json"):
+        raise UsageError(f"--config takes a .toml file, or the run.json of an earlier run; received {path}")
     said = _parse(file)
     unknown = [name for name in said if name not in (*SECTIONS, "protocol", "versions", "lucid")]
     if unknown:

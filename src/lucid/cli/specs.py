@@ -74,7 +74,9 @@ def _number(text: str, spec: str) -> float:
 
 
 def _make(kind: Any, settings: Mapping[str, float], spec: str) -> Any:
-    known = inspect.signature(kind).parameters
+    # A class without an __init__ of its own shows that of its base, (*args, **kwargs): it takes nothing.
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = {key: p for key, p in inspect.signature(kind).parameters.items() if p.kind in named}
     for key in settings:
         if key not in known:
             takes = ", ".join(known) or "no settings"

@@ -52,10 +52,13 @@ def train(args: argparse.Namespace) -> int:
         raise UsageError("where should the run go? give --out DIR")
     settings = _settings(_training(sections["training"], args))
     folder = Path(args.out)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out must name a folder; {folder} is a file")
     if (folder / "run.json").exists():
         raise UsageError(f"{folder} already holds a run: go on with it (--resume {folder}), or choose another --out")
     dataset = data.load(progress=_show_download, **said)
-    model_said = overriding(sections["model"], args, _MODEL)
+    # What was not said is written down too: a later release may have other defaults.
+    model_said = {"name": "mlp", "size": 2, "dropout": 0.1, **overriding(sections["model"], args, _MODEL)}
     return _fit(dataset, model_said, settings, folder, args, resume=False)
 
 
@@ -66,7 +69,7 @@ def _resume(args: argparse.Namespace) -> int:
             raise UsageError(f"--resume goes on with the run as it is: leave {option} out")
     run = Run(args.resume)
     said = run.description.get("model")
-    if not said:
+    if said is None:
         raise UsageError(
             f"the model of {args.resume} was made in Python, which alone can make it again: resume with "
             "lucid.training.fit(model, data, out=…, resume=True)"
@@ -118,7 +121,7 @@ def _fit(
 def _model(dataset: Dataset, said: dict[str, Any], seed: int) -> models.VAE:
     """A preset, its weights drawn from the run's seed and from nothing else."""
     parts = dict(said)
-    name = parts.pop("name", None) or "mlp"
+    name = parts.pop("name")
     if isinstance(parts.get("likelihood"), str):
         parts["likelihood"] = make_likelihood(parts["likelihood"], dataset.protocol)
     if isinstance(parts.get("beta_schedule"), str):
@@ -131,8 +134,9 @@ def _model(dataset: Dataset, said: dict[str, Any], seed: int) -> models.VAE:
 def _conclude(result: FitResult, folder: Path, args: argparse.Namespace) -> int:
     if result.interrupted:
         return 130  # the progress display has said how to go on
+    steps = f"{result.steps} step{'s' if result.steps != 1 else ''}"
     best = f", best at step {result.best_step} with a validation loss of {result.best_loss:.2f} nats"
-    print(f"trained {result.steps} steps in {result.seconds:.0f} s{best if result.best_step >= 0 else ''}")
+    print(f"trained {steps} in {result.seconds:.0f} s{best if result.best_step >= 0 else ''}")
     for note in result.notes:
         print(f"note: {note}")
     print(f"model:  {folder / 'model'}")

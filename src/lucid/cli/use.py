@@ -21,6 +21,7 @@ _ROWS = 512
 
 def sample(args: argparse.Namespace) -> int:
     """Draw new examples, a batch at a time."""
+    _check_ending(args.out)
     if args.num < 1:
         raise UsageError(f"--num must be at least 1; received {args.num}")
     if not 0 <= args.temperature < float("inf"):
@@ -37,6 +38,7 @@ def sample(args: argparse.Namespace) -> int:
 
 def reconstruct(args: argparse.Namespace) -> int:
     """Encode data and decode it again."""
+    _check_ending(args.out)
     model = open_model(args.folder)
     protocol = protocol_of(model, args.folder)
     rebuilt = _each_batch(model.reconstruct, args.data, protocol)
@@ -45,6 +47,7 @@ def reconstruct(args: argparse.Namespace) -> int:
 
 def embed(args: argparse.Namespace) -> int:
     """Write posterior means, one row an example."""
+    _check_ending(args.out)
     model: LatentModel = open_model(args.folder)
     protocol = protocol_of(model, args.folder)
     if not -model.depth <= args.level < model.depth:
@@ -62,6 +65,17 @@ def embed(args: argparse.Namespace) -> int:
         data.write(embeddings, args.out, columns=names, labels=labels)
     print(f"{len(embeddings)} embeddings of {embeddings.shape[1]} numbers: {args.out}")
     return 0
+
+
+def _check_ending(out: str) -> None:
+    """Refuse a file that could not be written, before anything is computed for it."""
+    path = Path(out)
+    if path.suffix not in ("", ".npy", ".npz", ".csv", ".parquet", ".png"):
+        raise UsageError(
+            f"--out {out}: the ending must be .npy, .npz, .csv, .parquet or .png, or none for a folder of PNGs"
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--out {out}: there is no folder {path.absolute().parent}")
 
 
 def _class_of(code: int, protocol: DataProtocol) -> str | int:

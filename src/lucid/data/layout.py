@@ -61,7 +61,7 @@ def arrange(x: Tensor, kind: Kind | None, layout: str | None) -> tuple[Tensor, K
     if known is None:
         raise ValueError(f"layout must be one of {', '.join(_KINDS)}; received {layout!r}")
     if kind not in (None, known):
-        raise ValueError(f"layout {layout!r} is that of a {known}, and kind says {kind!r}: leave one out")
+        raise ValueError(f"layout {layout!r} belongs to the kind {known!r}, and kind says {kind!r}: leave one out")
     if len(layout) != x.dim():
         raise ValueError(f"layout {layout!r} names {len(layout)} dimensions and the data has {x.dim()}: {shape}")
     if "C" not in layout:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-__all__ = ["Likelihood", "describe_range", "finite_range", "require"]
+__all__ = ["Likelihood", "check_finite", "describe_range", "finite_range", "require"]
 
 
 def finite_range(x: Tensor) -> tuple[float, float]:
@@ -21,6 +21,17 @@ def finite_range(x: Tensor) -> tuple[float, float]:
 def describe_range(low: float, high: float) -> str:
     """What `finite_range` found, in words."""
     return "NaN" if low != low else f"values from {low:g} to {high:g}"
+
+
+def check_finite(low: float, high: float) -> None:
+    """Refuse a range, as `finite_range` found it, that holds NaN or infinity."""
+    require(
+        abs(low) < float("inf") and abs(high) < float("inf"),
+        lambda: (
+            f"x must be finite; it holds {describe_range(low, high)}. Remove or impute NaN and inf "
+            "before the model sees them"
+        ),
+    )
 
 
 def require(condition: bool, message: Callable[[], str]) -> None:
@@ -65,14 +76,7 @@ class Likelihood(nn.Module, ABC):
         Raises:
             ValueError: If x holds NaN or infinite values, or values outside the support.
         """
-        low, high = finite_range(x)
-        require(
-            abs(low) < float("inf") and abs(high) < float("inf"),
-            lambda: (
-                f"x must be finite; it holds {describe_range(low, high)}. Remove or impute NaN and inf "
-                "before the model sees them"
-            ),
-        )
+        check_finite(*finite_range(x))
 
     def initial_params(self, x: Tensor) -> Tensor | None:
         """Decoder outputs that describe data which looks like `x` whatever z is: where a last layer may well start.

@@ -11,7 +11,7 @@ from lucid.distributions.bounds import bounded_loc, bounded_logvar
 from lucid.distributions.discrete import BernoulliLogits, CategoricalGrid, DiscretisedLogisticGrid
 from lucid.distributions.factorised import at_least_float32
 from lucid.distributions.gaussian import DiagonalGaussian, IsotropicGaussian
-from lucid.distributions.likelihood import Likelihood, describe_range, finite_range, require
+from lucid.distributions.likelihood import Likelihood, check_finite, describe_range, finite_range, require
 
 __all__ = [
     "Bernoulli",
@@ -53,6 +53,7 @@ class Bernoulli(Likelihood):
     def check(self, x: Tensor) -> None:
         """Refuse values outside [0, 1]; NaN too."""
         low, high = finite_range(x)
+        check_finite(low, high)
         require(
             low >= 0.0 and high <= 1.0,
             lambda: (
@@ -277,6 +278,7 @@ def _check_grid(x: Tensor, levels: int | None) -> None:
     assert levels is not None
     scaled = x * (levels - 1)
     low, high = finite_range(x)
+    check_finite(low, high)
     on_grid = low >= 0 and high <= 1 and bool(((scaled - scaled.round()).abs() < 0.02).all())
     require(
         on_grid,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -88,11 +88,37 @@ def check_params(params: Tensor, x: Tensor, likelihood: Likelihood) -> None:
         )
 
 
+def check_latents(zs: Sequence[Tensor], depth: int) -> None:
+    """Refuse what is not a list of latents, one a level."""
+    if not isinstance(zs, list | tuple):
+        raise TypeError(
+            f"zs must be a list of latents, one a level; received {type(zs).__name__}. Put it in a list: [z]"
+        )
+    if len(zs) != depth:
+        raise ValueError(f"zs must hold {depth} latents, one a level; received {len(zs)}")
+
+
+def check_same_batch(
+    x: Tensor, recon: Tensor, mus: Sequence[Tensor], logvars: Sequence[Tensor], zs: Sequence[Tensor]
+) -> None:
+    """Refuse parts of a loss that do not belong together: PyTorch would stretch one to fit the other."""
+    if recon.shape[0] != x.shape[0]:
+        raise ValueError(f"recon and x must be of one batch; received {recon.shape[0]} and {x.shape[0]} examples")
+    for level, (mu, logvar, z) in enumerate(zip(mus, logvars, zs, strict=True)):
+        if not mu.shape == logvar.shape == z.shape or mu.shape[0] != x.shape[0]:
+            raise ValueError(
+                f"mus[{level}], logvars[{level}] and zs[{level}] must have one shape, of {x.shape[0]} examples as x; "
+                f"received {tuple(mu.shape)}, {tuple(logvar.shape)} and {tuple(z.shape)}"
+            )
+
+
 def check_batch(x: Tensor, name: str = "x") -> None:
     """Refuse what is not a batch of examples: another kind, too few dimensions, nothing in it."""
     # The annotation is a promise of ours, not of our callers.
     if not isinstance(x, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"{name} must be a tensor; received {type(x).__name__}. torch.as_tensor makes one of an array")
+    if x.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor; received layout {x.layout}. x.to_dense() makes one")
     if x.dim() < 2:
         raise ValueError(f"{name} must be (batch, features, ...); received shape {tuple(x.shape)}")
     if x.numel() == 0:

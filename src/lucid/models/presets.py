@@ -75,6 +75,11 @@ def create(
             raise ValueError(f"{what} must be a positive int; received {value!r}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1); received {dropout}")
+    if not isinstance(data, DataProtocol) and not hasattr(data, "protocol"):
+        raise TypeError(
+            f"data must say what it is: a lucid.data.Dataset or its protocol; received {type(data).__name__}. "
+            "lucid.data.load(...) makes one of arrays, tensors and files"
+        )
     protocol = data if isinstance(data, DataProtocol) else data.protocol
     likelihood = likelihood or default_likelihood(protocol)
     units = latents or 8 * size

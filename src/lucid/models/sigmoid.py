@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lucid.nn import ResizeConv2d
 
-__all__ = ["ends_in_sigmoid", "logits_of", "remember_logits", "run", "visibly_ends_otherwise", "without_sigmoid"]
+__all__ = [
+    "Watch",
+    "ends_in_sigmoid",
+    "logits_of",
+    "remember_logits",
+    "run",
+    "visibly_ends_otherwise",
+    "without_sigmoid",
+]
 
 _MOVES = {
     f"{name}Backward0"
@@ -39,6 +49,7 @@ _AFFINE = {
     nn.ConvTranspose3d,
     ResizeConv2d,
 }
+_SIGMOIDS = {torch.sigmoid, torch.special.expit, Tensor.sigmoid, nn.functional.sigmoid}
 _ATTRIBUTE = "_lucid_logits"
 
 
@@ -76,6 +87,30 @@ def ends_in_sigmoid(emitted: Tensor) -> bool:
     while node is not None and type(node).__name__ in _MOVES:
         node = node.next_functions[0][0]
     return type(node).__name__ == "SigmoidBackward0"
+
+
+class Watch(TorchFunctionMode):
+    """Sees what goes into the last sigmoid while it is active, be it `nn.Sigmoid` or a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: tuple[Tensor, Tensor] | None = None
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func in _SIGMOIDS and args and isinstance(out, Tensor) and out is not args[0]:
+            self._last = (args[0], out)
+        return out
+
+    def logits_of(self, emitted: Tensor) -> Tensor | None:
+        """The logits of `emitted`, if it is what the last sigmoid made, or a view of all of that; None otherwise."""
+        if self._last is None:
+            return None
+        logits, made = self._last
+        whole = made.numel() == emitted.numel() and made.data_ptr() == emitted.data_ptr()
+        if not whole or not (made.is_contiguous() and emitted.is_contiguous()):
+            return None
+        return logits.reshape(emitted.shape)
 
 
 def run(layers: Sequence[nn.Module], h: Tensor) -> Tensor:

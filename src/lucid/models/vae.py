@@ -122,6 +122,7 @@ class VAE(LatentModel):
         Returns:
             `(zs, mus, logvars)`, lists indexed by level.
         """
+        checks.check_batch(x)  # None would walk the priors
         walk = self.walk(x)
         posteriors: list[DiagonalGaussian] = []
         zs: list[Tensor] = []
@@ -143,6 +144,7 @@ class VAE(LatentModel):
         Args:
             zs: Latents, indexed by level; the shallower ones are not read.
         """
+        checks.check_latents(zs, self.depth)
         params, emitted = self._decode(self._cast(zs[-1]))
         if emitted is None:
             emitted = params.sigmoid()
@@ -184,6 +186,7 @@ class VAE(LatentModel):
             )
         if not torch.compiler.is_compiling():
             checks.check_input(x, self, self.likelihood)
+            checks.check_same_batch(x, recon, mus, logvars, zs)
         params = sigmoid.logits_of(recon) if self._emits_probabilities() else recon
         posteriors = [DiagonalGaussian(mu, logvar) for mu, logvar in zip(mus, logvars, strict=True)]
         record = self._record(posteriors, zs, params, x)
@@ -275,8 +278,7 @@ class VAE(LatentModel):
         if not isinstance(self.likelihood, Bernoulli):
             emitted = checks.call(last, h, "decoders[0]", source)
             return emitted, emitted
-        emitted = self._emit_and_look(h, source)
-        return (sigmoid.logits_of(emitted) if self._opaque_sigmoid else emitted), emitted
+        return self._run_opaque(h, source)
 
     def _visible_logits(self) -> list[torch.nn.Module] | None:
         """The layers of the last decoder up to its final sigmoid, where the likelihood wants logits; None otherwise."""
@@ -285,28 +287,37 @@ class VAE(LatentModel):
     def _emits_probabilities(self) -> bool:
         return self._visible_logits() is not None or bool(self._opaque_sigmoid)
 
-    def _emit_and_look(self, h: Tensor, source: str) -> Tensor:
-        """Run a decoder whose inside is not visible; the first time, see whether it ends in a sigmoid."""
+    def _run_opaque(self, h: Tensor, source: str) -> tuple[Tensor, Tensor]:
+        """Logits and output of a decoder whose inside is not visible; the first run sees if it ends in a sigmoid."""
         if self._opaque_sigmoid is None and sigmoid.visibly_ends_otherwise(self.decoders[0]):
             self._opaque_sigmoid = False
         if self._opaque_sigmoid is None:
             return self._look(h, source)
-        return checks.call(self.decoders[0], h, "decoders[0]", source)
+        if not self._opaque_sigmoid or torch.compiler.is_compiling():
+            emitted = checks.call(self.decoders[0], h, "decoders[0]", source)
+            return (sigmoid.logits_of(emitted) if self._opaque_sigmoid else emitted), emitted
+        return self._watched(h, source)
+
+    def _watched(self, h: Tensor, source: str) -> tuple[Tensor, Tensor]:
+        """Logits and output of a decoder that ends in a hidden sigmoid: the logits are what went into it."""
+        with sigmoid.Watch() as watch:
+            emitted = checks.call(self.decoders[0], h, "decoders[0]", source)
+        logits = watch.logits_of(emitted)
+        return (sigmoid.logits_of(emitted) if logits is None else logits), emitted
 
     @torch.compiler.disable(  # pyright: ignore[reportUntypedFunctionDecorator]
         reason="whether decoders[0] ends in a sigmoid is found out by running it once: call model(x) before compiling"
     )
-    def _look(self, h: Tensor, source: str) -> Tensor:
+    def _look(self, h: Tensor, source: str) -> tuple[Tensor, Tensor]:
         """Run the last decoder once where autograd records what it does, compiled code apart."""
         with_grad = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
             # What inference mode made cannot be recorded; its copy can.
             h = h.clone() if h.is_inference() else h
-            emitted = checks.call(
-                self.decoders[0], h if h.requires_grad else h.detach().requires_grad_(), "decoders[0]", source
-            )
+            logits, emitted = self._watched(h if h.requires_grad else h.detach().requires_grad_(), source)
         self._opaque_sigmoid = sigmoid.ends_in_sigmoid(emitted)
-        return emitted if with_grad else emitted.detach()
+        params = logits if self._opaque_sigmoid else emitted
+        return (params, emitted) if with_grad else (params.detach(), emitted.detach())
 
     def _cast(self, h: Tensor) -> Tensor:
         """`h` in the type of the parameters: latents are drawn in float32, half-precision networks read halves."""
