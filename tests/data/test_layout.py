@@ -52,7 +52,7 @@ def test_channels_move_with_their_pixels() -> None:
         ((9, 2, 3), "table", None, "a table is"),
         ((9, 2, 3, 4), "series", None, "a series is"),
         ((9, 5), None, "NHW", "names 3 dimensions and the data has 2"),
-        ((9, 5), "image", "NT", "that of a series, and kind says 'image'"),
+        ((9, 5), "image", "NT", "belongs to the kind 'series', and kind says 'image'"),
         ((9, 5), None, "HWC", "layout must be one of"),
         ((9, 5), "sound", None, "kind must be"),
         ((0, 5), None, None, "the data is empty"),
