@@ -56,3 +56,20 @@ def test_data_given_from_python_has_to_be_given_again(tmp_path: Path) -> None:
         write_report(tmp_path / "run")
     words = Read(write_report(tmp_path / "run", dataset).read_text(encoding="utf-8")).words
     assert "VAE on mine" in words
+
+
+def test_a_page_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "run"
+    fit(model(), data.load("digits"), out=folder, steps=2, progress=False)
+    page = write_report(folder)
+    old = page.read_bytes()
+
+    def half(path: Path, text: str, encoding: str) -> int:
+        path.write_bytes(text[: len(text) // 2].encode(encoding))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(folder)
+    assert page.read_bytes() == old
+    assert [path.name for path in folder.glob("*report*")] == ["report.html"]

@@ -315,3 +315,17 @@ def test_a_stream_trains_for_the_steps_it_is_given() -> None:
     assert result.steps == 30
     with pytest.raises(ValueError, match="stream of unknown length: give steps"):
         quiet(vae(), stream, epochs=3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16-mixed"])
+def test_a_run_on_draws_made_at_each_visit_resumes_exactly(precision: str, tmp_path: Path) -> None:
+    """Dynamic binarisation and mixed precision: the draws of a visit are a function of seed, pass and batch."""
+    pixels = torch.randint(0, 256, (100, 6), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
+    source = data.load(pixels, levels=256, binarisation="dynamic")
+    run: dict[str, Any] = {"steps": 15, "batch_size": 32, "validate_every": 4, "precision": precision}
+    unbroken = quiet(vae(reconstruction_loss="bce"), source, **run)
+    watcher = Watcher(lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 5 else None)
+    stopped = fit(vae(reconstruction_loss="bce"), source, out=tmp_path, progress=watcher, **run)
+    assert stopped.interrupted
+    resumed = quiet(vae(seed=9, reconstruction_loss="bce"), source, out=tmp_path, resume=True, **run)
+    assert same_weights(unbroken.model, resumed.model)
