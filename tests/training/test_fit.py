@@ -329,3 +329,14 @@ def test_a_run_on_draws_made_at_each_visit_resumes_exactly(precision: str, tmp_p
     assert stopped.interrupted
     resumed = quiet(vae(seed=9, reconstruction_loss="bce"), source, out=tmp_path, resume=True, **run)
     assert same_weights(unbroken.model, resumed.model)
+
+
+@pytest.mark.parametrize("precision", ["float64", "bf16-mixed"])
+def test_a_non_finite_loss_is_traced_in_the_precision_it_happened_in(precision: str) -> None:
+    model = vae()
+    if precision == "float64":
+        model = model.double()
+    with torch.no_grad():
+        model.get_submodule("decoders.0.2").weight.fill_(1e300 if precision == "float64" else 1e38)  # type: ignore[union-attr]
+    with pytest.raises(NonFiniteLossError, match=r"First non-finite: (the output of decoders\.0|−log p)"):
+        quiet(model, dataset(), steps=2, precision=precision)

@@ -11,8 +11,7 @@ from torch.distributions import Distribution, kl_divergence
 
 from lucid.distributions import DiagonalGaussian, StandardNormal
 from lucid.evaluation.moments import Moments
-from lucid.models import Latent, LatentModel, Record, draws, drive
-from lucid.models.base import evaluating
+from lucid.models import Latent, LatentModel, Record, draws, drive, evaluating
 
 __all__ = ["ACTIVE_THRESHOLD", "LatentStatistics", "UnitStatistics", "unit_statistics"]
 

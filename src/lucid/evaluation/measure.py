@@ -13,8 +13,7 @@ from lucid.evaluation.declared import BitsPerDim, protocol_of
 from lucid.evaluation.latents import LatentStatistics
 from lucid.evaluation.moments import Moments
 from lucid.evaluation.result import Evaluation, Measurement
-from lucid.models import DataProtocol, LatentModel, Record, draws, drive, importance_weighted
-from lucid.models.base import evaluating
+from lucid.models import DataProtocol, LatentModel, Record, draws, drive, evaluating, importance_weighted
 
 __all__ = ["Batches", "evaluate"]
 

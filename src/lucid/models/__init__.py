@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lucid.distributions import likelihoods as _likelihoods
 from lucid.io import register as _register
-from lucid.models.base import LatentModel
+from lucid.models.base import LatentModel, evaluating
 from lucid.models.bounds import ElboEstimate, Estimate, ImportanceEstimate, importance_weighted
 from lucid.models.config import VAEConfig
 from lucid.models.loss import Loss, WeightedLoss, valid_beta, weighted_loss
@@ -33,6 +33,7 @@ __all__ = [
     "default_likelihood",
     "draws",
     "drive",
+    "evaluating",
     "given",
     "importance_weighted",
     "means",

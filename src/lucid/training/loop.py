@@ -18,8 +18,7 @@ from torch import Tensor
 
 import lucid
 from lucid import io
-from lucid.models import LatentModel
-from lucid.models.base import evaluating
+from lucid.models import LatentModel, evaluating
 from lucid.objectives import Objective, Schedule, Terms
 from lucid.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from lucid.training.engine import make_engine
@@ -157,7 +156,8 @@ class Loop:
         terms = self._terms(x, [beta], check=position.epoch == 0)[0]
         loss = terms.loss.item()
         if not math.isfinite(loss):
-            culprit = explain(self.step, x, drawn_from)
+            with self.engine.autocast():
+                culprit = explain(self.step, x.to(self.dtype), drawn_from)
             raise NonFiniteLossError(position.step, loss, culprit)
         for parameter in self.parameters:  # what zero_grad does, without its profiling
             parameter.grad = None
@@ -168,7 +168,7 @@ class Loop:
         position.step += 1
         position.batch += 1
         position.seconds += time.perf_counter() - started
-        self._tell(writer, beta, len(x))
+        self._tell(writer, beta)
 
     def _terms(self, x: Tensor, betas: list[float], *, check: bool = False) -> list[Terms]:
         # Fabric's wrapper of a module walks through all arguments and results in Python, 2 % of a small network's step.
@@ -176,7 +176,7 @@ class Loop:
         with self.engine.autocast():
             return self.step(x.to(self.dtype), betas, check)
 
-    def _tell(self, writer: MetricsWriter, beta: float, examples: int) -> None:
+    def _tell(self, writer: MetricsWriter, beta: float) -> None:
         position = self.position
         validating = position.step % self._validate_every() == 0 or position.step == self.total_steps
         if self.progress.wants_update():
