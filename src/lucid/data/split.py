@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from lucid.data.portions import Pass, Portion, Share, Visit
 from lucid.data.seeds import generator
 from lucid.models import DataProtocol
 
-__all__ = ["Part", "ResidentSplit", "Split", "Visit"]
+__all__ = ["Part", "ResidentSplit", "Split"]
 
 Part = Literal["train", "validation", "test", "further"]
 
 _BLOCK = 1 << 22  # features binarised at a time: bounds the memory of a draw made once
-
-
-class Visit(NamedTuple):
-    """One batch as a split stores it: its number in the epoch and its values.
-
-    Of data that is binarised once: whether the values are the bits already, or else which examples they belong to.
-    """
-
-    number: int
-    values: Tensor
-    drawn: bool = False
-    rows: Sequence[int] = ()
 
 
 class Split(ABC):
@@ -85,10 +74,8 @@ class Split(ABC):
         """
 
     @abstractmethod
-    def _visits(
-        self, batch_size: int, seed: int | None, epoch: int, start: int, drop_last: bool, device: torch.device
-    ) -> Iterator[Visit]:
-        """The batches from number `start` on; `device` is where they will go."""
+    def _visits(self, run: Pass) -> Iterator[Visit]:
+        """This process's rows of every batch from number `run.start` on."""
 
     def batches(
         self,
@@ -117,6 +104,39 @@ class Split(ABC):
         Raises:
             TypeError, ValueError: If an argument is not what is said above; told here, not at the first batch.
         """
+        portions = self.portions(
+            batch_size, device=device, seed=seed, epoch=epoch, start=start, drop_last=drop_last, share=Share()
+        )
+        return (portion.x for portion in portions)
+
+    def portions(
+        self,
+        batch_size: int,
+        *,
+        device: str | torch.device = "cpu",
+        seed: int | None = None,
+        epoch: int = 0,
+        start: int = 0,
+        drop_last: bool = False,
+        share: Share,
+    ) -> Iterator[Portion]:
+        """The same pass as `batches`, divided among processes: each gets its rows of every batch.
+
+        Put together, the portions of all processes are the batches of one, bit for bit, in the same order; every
+        process gets as many portions as the others, and a portion may be empty.
+
+        Args:
+            batch_size: Examples in a batch, over all processes.
+            device: As for `batches`.
+            seed: As for `batches`.
+            epoch: As for `batches`.
+            start: As for `batches`.
+            drop_last: As for `batches`.
+            share: Which process this is.
+
+        Raises:
+            TypeError, ValueError: As for `batches`.
+        """
         _check_count("batch_size", batch_size, 1)
         _check_count("epoch", epoch, 0)
         _check_count("start", start, 0)
@@ -131,7 +151,7 @@ class Split(ABC):
                 )
             if start > total:
                 raise ValueError(f"start must be at most {total}, the number of batches; received {start}")
-        return self._batches(batch_size, torch.device(device), seed, epoch, start, drop_last)
+        return self._portions(Pass(batch_size, torch.device(device), seed, epoch, start, drop_last, share))
 
     def num_batches(self, batch_size: int, *, drop_last: bool = False) -> int:
         """Batches in a pass.
@@ -142,23 +162,23 @@ class Split(ABC):
         _check_count("batch_size", batch_size, 1)
         return len(self) // batch_size if drop_last else -(-len(self) // batch_size)
 
-    def _batches(
-        self, batch_size: int, device: torch.device, seed: int | None, epoch: int, start: int, drop_last: bool
-    ) -> Iterator[Tensor]:
+    def _portions(self, run: Pass) -> Iterator[Portion]:
         protocol = self.protocol
-        anew = self.draws_anew and seed is not None
-        for number, values, drawn, rows in self._visits(batch_size, seed, epoch, start, drop_last, device):
-            moved = _move(values, device)
-            if drawn:
-                yield moved.float()
-                continue
-            x = protocol.to_model(moved).float()
-            if anew:
-                assert seed is not None
-                x = protocol.binarise(x, generator(seed, "binarise", epoch, number, device=device))
-            elif protocol.binarisation != "none":
-                x = torch.stack([self._draw(one, row) for one, row in zip(x.cpu(), rows, strict=True)]).to(device)
-            yield x
+        for visit in self._visits(run):
+            moved = _move(visit.values, run.device)
+            x = moved.float() if visit.drawn else protocol.to_model(moved).float()
+            if not visit.drawn and protocol.binarisation != "none":
+                x = self._binarised(x, visit, run)
+            yield Portion(x, visit.first, visit.whole)
+
+    def _binarised(self, x: Tensor, visit: Visit, run: Pass) -> Tensor:
+        if len(x) == 0:
+            return x
+        if not self.draws_anew or run.seed is None:
+            return torch.stack([self._draw(one, row) for one, row in zip(x.cpu(), visit.rows, strict=True)]).to(x)
+        # Numbers are drawn for the whole batch, so that the bits do not depend on the number of processes.
+        source = generator(run.seed, "binarise", run.epoch, visit.number, device=run.device)
+        return self.protocol.binarise(x, source, first=visit.first, whole=visit.whole)
 
     def _draw(self, x: Tensor, row: int) -> Tensor:
         """The one draw of example number `row`."""
@@ -215,17 +235,16 @@ class ResidentSplit(Split):
         """Every example in raw space and a compact type, `(N, *shape)`; a copy where the part is scattered."""
         return self._store if self._rows is None else self._store.index_select(0, self._rows)
 
-    def _visits(
-        self, batch_size: int, seed: int | None, epoch: int, start: int, drop_last: bool, device: torch.device
-    ) -> Iterator[Visit]:
-        drawn = self.protocol.binarisation != "none" and not (self.draws_anew and seed is not None)
+    def _visits(self, run: Pass) -> Iterator[Visit]:
+        drawn = self.protocol.binarisation != "none" and not (self.draws_anew and run.seed is not None)
         values, rows = (self._drawn_once(), None) if drawn else (self._store, self._rows)
-        if seed is not None:
-            order = torch.randperm(len(self), generator=generator(seed, "order", epoch))
+        if run.seed is not None:
+            order = torch.randperm(len(self), generator=generator(run.seed, "order", run.epoch))
             rows = order if rows is None else rows[order]
-        for number in range(start, self.num_batches(batch_size, drop_last=drop_last)):
-            here = slice(number * batch_size, (number + 1) * batch_size)
-            yield Visit(number, values[here] if rows is None else values.index_select(0, rows[here]), drawn)
+        for number in range(run.start, self.num_batches(run.batch_size, drop_last=run.drop_last)):
+            begin, end, first, whole = run.rows(number, len(self))
+            here = values[begin:end] if rows is None else values.index_select(0, rows[begin:end])
+            yield Visit(number, here, first, whole, drawn)
 
     def _drawn_once(self) -> Tensor:
         """The draw that evaluation uses, one byte a feature, made when it is first asked for."""

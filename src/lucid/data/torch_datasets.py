@@ -14,7 +14,8 @@ from lucid.data.found import Found, Kind, Options, check_memory
 from lucid.data.labels import as_labels
 from lucid.data.layout import arrange
 from lucid.data.seeds import generator
-from lucid.data.split import Part, Split, Visit
+from lucid.data.portions import Pass, Visit
+from lucid.data.split import Part, Split
 from lucid.data.values import as_tensor, conform
 from lucid.models import DataProtocol
 
@@ -146,32 +147,44 @@ class LoadedSplit(Split):
             "protocol.to_data"
         )
 
-    def _visits(
-        self, batch_size: int, seed: int | None, epoch: int, start: int, drop_last: bool, device: torch.device
-    ) -> Iterator[Visit]:
+    def _visits(self, run: Pass) -> Iterator[Visit]:
         own: dict[str, Any] = {
             "num_workers": self._workers,
-            "collate_fn": _Collate(self.protocol),
             # Without one of its own the loader would draw from, and so advance, PyTorch's global generator.
-            "generator": generator(0 if seed is None else seed, "loader", epoch),
+            "generator": generator(0 if run.seed is None else run.seed, "loader", run.epoch),
         }
         if is_stream(self._source):
-            loader = DataLoader(self._source, batch_size=batch_size, drop_last=drop_last, **own)
-            number = -1
-            for number, x in enumerate(loader):
-                if number >= start:
-                    yield Visit(number, x, rows=range(number * batch_size, number * batch_size + len(x)))
-            if number < 0:
-                raise ValueError(f"the iterable dataset of the {self.part} part gave no batch of {batch_size}")
+            yield from self._stream(run, own)
             return
-        order = self._order(batch_size, seed, epoch, start, drop_last)
-        loader = DataLoader(self._source, batch_sampler=order, **own)
-        for number, (rows, x) in enumerate(zip(order, loader, strict=True), start):
-            yield Visit(number, x, rows=rows)
+        order = self._order(run)
+        mine = [rows for _, rows, _, _ in order if rows]
+        loaded = iter(DataLoader(self._source, batch_sampler=mine, collate_fn=_Collate(self.protocol), **own))
+        for number, rows, first, whole in order:
+            x = next(loaded) if rows else torch.empty((0, *self.protocol.shape))
+            yield Visit(number, x, first, whole, rows=rows)
 
-    def _order(self, batch_size: int, seed: int | None, epoch: int, first: int, drop_last: bool) -> list[list[int]]:
+    def _stream(self, run: Pass, own: dict[str, Any]) -> Iterator[Visit]:
+        """Every process reads the whole stream and keeps its rows: nobody knows beforehand where they are."""
+        size = run.batch_size
+        number = -1
+        loader = DataLoader(
+            self._source, batch_size=size, drop_last=run.drop_last, collate_fn=_Collate(self.protocol), **own
+        )
+        for number, x in enumerate(loader):
+            if number >= run.start:
+                first, end = run.share.rows(len(x))
+                rows = range(number * size + first, number * size + end)
+                yield Visit(number, x[first:end], first, len(x), rows=rows)
+        if number < 0:
+            raise ValueError(f"the iterable dataset of the {self.part} part gave no batch of {size}")
+
+    def _order(self, run: Pass) -> list[tuple[int, list[int], int, int]]:
+        """Of every batch: its number, this process's rows, where they begin in it, and its size."""
         rows = self.rows
-        if seed is not None:
-            rows = rows[torch.randperm(len(rows), generator=generator(seed, "order", epoch))]
-        total = self.num_batches(batch_size, drop_last=drop_last)
-        return [rows[n * batch_size : (n + 1) * batch_size].tolist() for n in range(first, total)]
+        if run.seed is not None:
+            rows = rows[torch.randperm(len(rows), generator=generator(run.seed, "order", run.epoch))]
+        order: list[tuple[int, list[int], int, int]] = []
+        for number in range(run.start, self.num_batches(run.batch_size, drop_last=run.drop_last)):
+            begin, end, first, whole = run.rows(number, len(rows))
+            order.append((number, rows[begin:end].tolist(), first, whole))
+        return order

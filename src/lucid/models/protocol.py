@@ -109,15 +109,20 @@ class DataProtocol:
             return x
         return (x - self._like(x, self.shift)) / self._like(x, self.scale)
 
-    def binarise(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+    def binarise(
+        self, x: Tensor, generator: Generator | None = None, *, first: int = 0, whole: int | None = None
+    ) -> Tensor:
         """One draw of every feature: 1 with probability x.
 
         Args:
             x: Probabilities in [0, 1], any shape.
             generator: Where the uniform numbers come from; on the device of `x`.
+            first: Where the rows of `x` begin in the batch they are a part of.
+            whole: Rows of that batch; None if `x` is all of it. The draw of a part is that part of the whole's draw.
         """
-        uniform = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-        return (uniform < x).to(x.dtype)
+        rows = x.shape if whole is None else (whole, *x.shape[1:])
+        uniform = torch.rand(rows, generator=generator, dtype=x.dtype, device=x.device)
+        return ((uniform if whole is None else uniform[first : first + len(x)]) < x).to(x.dtype)
 
     def to_data(self, x: Tensor) -> Tensor:
         """Model-space values back in raw space; integer data is rounded to its nearest level."""
