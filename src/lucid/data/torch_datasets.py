@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from lucid.data.found import Found, Kind, Options, check_memory
 from lucid.data.labels import as_labels
 from lucid.data.layout import arrange
-from lucid.data.seeds import generator
 from lucid.data.portions import Pass, Visit
+from lucid.data.seeds import generator
 from lucid.data.split import Part, Split
 from lucid.data.values import as_tensor, conform
 from lucid.models import DataProtocol
