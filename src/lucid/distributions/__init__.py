@@ -20,6 +20,7 @@ from lucid.distributions.likelihoods import (
     LearnedScaleGaussian,
     OptimalScaleGaussian,
 )
+from lucid.distributions.streams import Rows, Stream
 
 __all__ = [
     "Bernoulli",
@@ -36,7 +37,9 @@ __all__ = [
     "LearnedScaleGaussian",
     "Likelihood",
     "OptimalScaleGaussian",
+    "Rows",
     "StandardNormal",
+    "Stream",
     "at_least_float32",
     "bounded_loc",
     "bounded_logvar",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Generator, Size, Tensor
+from torch import Size, Tensor
 from torch.nn import functional as F
 
 from lucid.distributions.factorised import Factorised, sum_event
+from lucid.distributions.streams import Stream
 
 __all__ = ["BernoulliLogits", "CategoricalGrid", "DiscretisedLogisticGrid", "to_grid_index"]
 
@@ -53,7 +54,7 @@ class BernoulliLogits(Factorised):
         # The result has the type of the values: half-precision data must not make a half-precision loss.
         return F.binary_cross_entropy_with_logits(logits, value.to(logits.dtype), reduction="none")
 
-    def _sample(self, shape: Size, generator: Generator | None) -> Tensor:
+    def _sample(self, shape: Size, generator: Stream) -> Tensor:
         return (self.uniform(shape, generator) < self.mean).to(self.logits.dtype)
 
 
@@ -111,7 +112,7 @@ class DiscretisedLogisticGrid(Factorised):
         log_inside = torch.where(lowest | highest, 0.0, (-torch.expm1(-width)).log())
         return log_upper + log_lower + log_inside
 
-    def _sample(self, shape: Size, generator: Generator | None) -> Tensor:
+    def _sample(self, shape: Size, generator: Stream) -> Tensor:
         # u = 0 gives −inf, which the outer bin receives like any other value below the grid.
         u = self.uniform(shape, generator)
         continuous = self.loc + self.log_scale.exp() * (u.log() - (-u).log1p())
@@ -151,7 +152,7 @@ class CategoricalGrid(Factorised):
         log_mass = self.log_mass.movedim(1, -1).expand(*index.shape, self.levels)
         return log_mass.gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
-    def _sample(self, shape: Size, generator: Generator | None) -> Tensor:
+    def _sample(self, shape: Size, generator: Stream) -> Tensor:
         mass = self.log_mass.exp().movedim(1, -1)
         cumulative = mass.cumsum(-1).expand(*shape, self.levels)
         u = self.uniform(shape, generator).unsqueeze(-1) * cumulative[..., -1:]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 
 import torch
-from torch import Generator, Size, Tensor
+from torch import Size, Tensor
 from torch.distributions import Distribution, constraints
 from torch.types import _size  # pyright: ignore[reportPrivateUsage]
+
+from lucid.distributions.streams import Rows, Stream
 
 __all__ = ["Factorised", "at_least_float32", "draw", "sum_event", "tempered"]
 
@@ -47,28 +50,37 @@ class Factorised(Distribution):
         """Log-density or log-mass of each feature, in nats, in the shape of `value`."""
 
     @abstractmethod
-    def _sample(self, shape: Size, generator: Generator | None) -> Tensor:
+    def _sample(self, shape: Size, generator: Stream) -> Tensor:
         """Values of the given full shape, differentiable where the distribution has `has_rsample`."""
 
     def log_prob(self, value: Tensor) -> Tensor:
         return sum_event(self._log_prob(value), len(self.event_shape))
 
-    def sample(self, sample_shape: _size = (), *, generator: Generator | None = None) -> Tensor:
+    def sample(self, sample_shape: _size = (), *, generator: Stream = None) -> Tensor:
         with torch.no_grad():
             return self._sample(self._extended_shape(Size(sample_shape)), generator)
 
-    def rsample(self, sample_shape: _size = (), *, generator: Generator | None = None) -> Tensor:
+    def rsample(self, sample_shape: _size = (), *, generator: Stream = None) -> Tensor:
         if not self.has_rsample:
             raise NotImplementedError(f"{type(self).__name__} is discrete: draw from it with sample, not rsample")
         return self._sample(self._extended_shape(Size(sample_shape)), generator)
 
-    def noise(self, shape: Size, generator: Generator | None) -> Tensor:
+    def noise(self, shape: Size, generator: Stream) -> Tensor:
         """Standard normal numbers on the device and in the type of the parameters."""
-        return torch.randn(shape, generator=generator, dtype=self._like.dtype, device=self._like.device)
+        return self._numbers(torch.randn, shape, generator)
 
-    def uniform(self, shape: Size, generator: Generator | None) -> Tensor:
+    def uniform(self, shape: Size, generator: Stream) -> Tensor:
         """Uniform numbers in [0, 1) on the device and in the type of the parameters."""
-        return torch.rand(shape, generator=generator, dtype=self._like.dtype, device=self._like.device)
+        return self._numbers(torch.rand, shape, generator)
+
+    def _numbers(self, made_by: Callable[..., Tensor], shape: Size, generator: Stream) -> Tensor:
+        like = self._like
+        if not isinstance(generator, Rows):
+            return made_by(shape, generator=generator, dtype=like.dtype, device=like.device)
+        lead = len(shape) - len(self.event_shape) - 1  # dimensions of independent draws, before that of the batch
+        rows, whole = shape[lead], (*shape[:lead], generator.whole, *shape[lead + 1 :])
+        numbers = made_by(whole, generator=generator.generator, dtype=like.dtype, device=like.device)
+        return numbers.narrow(lead, generator.first, rows)
 
 
 def tempered(distribution: Distribution, temperature: float) -> Distribution:
@@ -94,7 +106,7 @@ def draw(
     distribution: Distribution,
     sample_shape: Size | tuple[int, ...] = (),
     *,
-    generator: Generator | None = None,
+    generator: Stream = None,
 ) -> Tensor:
     """A value of any PyTorch distribution, reparameterised where it can be, from an explicit generator.
 
@@ -113,7 +125,10 @@ def draw(
     foreign = distribution.rsample if distribution.has_rsample else distribution.sample
     if generator is None:
         return foreign(shape)
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    first = 0
+    if isinstance(generator, Rows):
+        generator, first = generator.generator, generator.first
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device)) + first
     devices = [generator.device] if generator.device.type != "cpu" else []
     with torch.random.fork_rng(devices=devices):
         # Not torch.manual_seed: it would reseed every device, and only the forked ones are put back.

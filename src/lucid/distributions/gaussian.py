@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Generator, Size, Tensor
+from torch import Size, Tensor
 from torch.distributions import register_kl
 
 from lucid.distributions.bounds import bounded_halves
 from lucid.distributions.factorised import Factorised, at_least_float32, sum_event
+from lucid.distributions.streams import Stream
 
 __all__ = ["DiagonalGaussian", "IsotropicGaussian", "StandardNormal"]
 
@@ -78,7 +79,7 @@ class DiagonalGaussian(Factorised):
     def _log_prob(self, value: Tensor) -> Tensor:
         return -0.5 * ((value - self.loc).square() * (-self.logvar).exp() + self.logvar + _LOG_2PI)
 
-    def _sample(self, shape: Size, generator: Generator | None) -> Tensor:
+    def _sample(self, shape: Size, generator: Stream) -> Tensor:
         return self.loc + self.scale * self.noise(shape, generator)
 
 
@@ -135,7 +136,7 @@ class StandardNormal(Factorised):
     def _log_prob(self, value: Tensor) -> Tensor:
         return -0.5 * (value.square() + _LOG_2PI)
 
-    def _sample(self, shape: Size, generator: Generator | None) -> Tensor:
+    def _sample(self, shape: Size, generator: Stream) -> Tensor:
         return self.noise(shape, generator)
 
 
@@ -180,7 +181,7 @@ class IsotropicGaussian(Factorised):
     def _log_prob(self, value: Tensor) -> Tensor:
         return -0.5 * ((value - self.loc) / self.scale).square() - self.scale.log() - 0.5 * _LOG_2PI
 
-    def _sample(self, shape: Size, generator: Generator | None) -> Tensor:
+    def _sample(self, shape: Size, generator: Stream) -> Tensor:
         return self.loc + self.scale * self.noise(shape, generator)
 
 

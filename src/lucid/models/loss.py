@@ -44,17 +44,20 @@ class WeightedLoss(NamedTuple):
     level_kl: tuple[Tensor, ...]
 
 
-def weighted_loss(record: Record, weights: Sequence[float]) -> WeightedLoss:
+def weighted_loss(record: Record, weights: Sequence[float | Tensor]) -> WeightedLoss:
     """−log p(x|z) plus the weighted KL of each level; with all weights 1 it is −ELBO.
 
     Args:
         record: A walk over data.
-        weights: The weight of each level's KL.
+        weights: The weight of each level's KL; tensors where a compiled or captured step must not be bound to a number.
     """
     recon_loss = record.reconstruction().mean()
     level_kl = tuple(kl.mean() for kl in record.kl())
     # A product with 1 would cost two operations of the graph and change nothing.
-    weighted = [kl if weight == 1 else weight * kl for weight, kl in zip(weights, level_kl, strict=True)]
+    weighted = [
+        kl if not isinstance(weight, Tensor) and weight == 1 else weight * kl
+        for weight, kl in zip(weights, level_kl, strict=True)
+    ]
     kl = weighted[0] if len(weighted) == 1 else torch.stack(weighted).sum()
     return WeightedLoss(recon_loss + kl, recon_loss, kl, level_kl)
 

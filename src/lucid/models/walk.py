@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from lucid.distributions import draw, tempered
+from lucid.distributions import Stream, draw, tempered
 
 __all__ = ["Latent", "Record", "Walk", "draws", "drive", "given", "means"]
 
@@ -117,13 +117,12 @@ def drive(walk: Walk, choose: Choice) -> Record:
     return met
 
 
-def draws(
-    generator: torch.Generator | None = None, *, temperature: float = 1.0, num_samples: int | None = None
-) -> Choice:
+def draws(generator: Stream = None, *, temperature: float = 1.0, num_samples: int | None = None) -> Choice:
     """A driver that draws every latent, with gradients where the distribution has them.
 
     Args:
-        generator: The stream of random numbers; None means PyTorch's global one.
+        generator: The stream of random numbers; None means PyTorch's global one. `lucid.distributions.Rows` draws for
+            a part of a batch what the whole would draw.
         temperature: Multiplies the standard deviation of each distribution.
         num_samples: K draws of the first latent, laid out draw-major along the batch; later latents are drawn once for
             each of its rows. None draws one.

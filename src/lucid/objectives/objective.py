@@ -40,8 +40,8 @@ class Objective(Protocol):
         """The weight of the KL at a training step, for display."""
         ...
 
-    def __call__(self, record: Record, beta: float) -> Terms:
-        """The loss of a walk over data."""
+    def __call__(self, record: Record, beta: float | Tensor) -> Terms:
+        """The loss of a walk over data; β comes as a tensor where the step is compiled or captured."""
         ...
 
 
@@ -68,11 +68,14 @@ class ELBO:
         self.schedule: Callable[[int], float] = beta if callable(beta) else Constant(float(beta))
         self.spread = spread
 
+    def __repr__(self) -> str:
+        return f"ELBO({self.schedule!r}, spread={self.spread})"
+
     def beta(self, step: int) -> float:
         """β at a training step, checked."""
         return valid_beta(self.schedule(step), step)
 
-    def __call__(self, record: Record, beta: float) -> Terms:
+    def __call__(self, record: Record, beta: float | Tensor) -> Terms:
         """The loss and its parts for a walk over data."""
         levels = len(record.latents)
         weight = beta / levels if self.spread else beta
