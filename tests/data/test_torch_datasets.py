@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from lucid.data import load, load_like
+from lucid.data import Share, load, load_like
 
 
 class Pictures(Dataset[Any]):
@@ -56,10 +57,94 @@ def test_map_style_gives_what_its_items_are() -> None:
         _ = data.train.raw
 
 
-def test_random_transforms_draw_anew_at_every_visit() -> None:
-    data = load(Pictures(noise=True), levels=256)
-    first, second = (torch.cat(list(data.train.batches(8, seed=0, epoch=0))) for _ in range(2))
-    assert not torch.equal(first, second)
+def test_random_transforms_draw_anew_in_every_epoch_and_again_the_same_in_a_resumed_one() -> None:
+    train = load(Pictures(noise=True), levels=256).train
+    whole, again, other = (list(train.batches(8, seed=0, epoch=e)) for e in (0, 0, 1))
+    assert torch.equal(torch.cat(whole), torch.cat(again))
+    assert not torch.equal(torch.cat(whole).sort(0).values, torch.cat(other).sort(0).values)
+    tail = list(train.batches(8, seed=0, epoch=0, start=2))
+    assert torch.equal(torch.cat(tail), torch.cat(whole[2:]))
+    assert not torch.equal(torch.cat(list(train.batches(8, seed=1))), torch.cat(whole))
+
+
+class Noise(Dataset[Tensor]):
+    """Draws from each of the three global generators."""
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, i: int) -> Tensor:
+        drawn = [float(torch.rand(())), random.random(), float(np.random.random())]  # noqa: NPY002
+        return torch.tensor([float(i), *drawn], dtype=torch.float64)
+
+
+class NoiseStream(IterableDataset[Tensor]):
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from (Noise()[i] for i in range(30))
+
+
+def by_item(x: Tensor) -> dict[float, list[float]]:
+    return {float(row[0]): row[1:].tolist() for row in x}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_an_item_draws_is_a_function_of_seed_epoch_and_row(workers: int) -> None:
+    expected = by_item(torch.cat(list(load(Noise(), validation=0, test=0).train.batches(30, seed=4, epoch=2))))
+    assert all(len({row[place] for row in expected.values()}) == 30 for place in range(3))
+    train = load(Noise(), validation=0, test=0, workers=workers).train
+    for batch_size, of in ((7, 1), (5, 2)):
+        shares = [train.portions(batch_size, seed=4, epoch=2, share=Share(rank, of)) for rank in range(of)]
+        assert by_item(torch.cat([portion.x for share in shares for portion in share])) == expected
+    whole = load(torch.utils.data.Subset(Noise(), range(30)), validation=0, test=0, workers=workers).train
+    assert by_item(torch.cat(list(whole.batches(4, seed=4, epoch=2)))) == expected
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_stream_draws_is_a_function_of_seed_and_epoch(workers: int) -> None:
+    train = load(NoiseStream(), validation=0, test=0, workers=workers).train
+    whole, again, other = (list(train.batches(7, seed=4, epoch=e)) for e in (2, 2, 3))
+    assert torch.equal(torch.cat(whole), torch.cat(again))
+    assert not torch.equal(torch.cat(whole)[:, 1:], torch.cat(other)[:, 1:])
+    assert len(torch.cat(whole)[:, 1].unique()) == 30  # every batch goes on where the last one stopped
+    resumed = []
+    for x in train.batches(7, seed=4, epoch=2, start=1):
+        _ = torch.rand(3), random.random(), np.random.random()  # noqa: NPY002 (the caller's own draws change nothing)
+        resumed.append(x)
+    assert torch.equal(torch.cat(resumed), torch.cat(whole[1:]))
+
+
+@pytest.mark.parametrize("source", [Noise(), NoiseStream()])
+def test_the_callers_generators_go_on_as_if_nothing_had_been_read(source: Any) -> None:
+    def drawn() -> tuple[float, ...]:
+        return float(torch.rand(())), random.random(), float(np.random.random())  # noqa: NPY002
+
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
+    expected = [drawn() for _ in range(6)]
+    torch.set_rng_state(before[0])
+    random.setstate(before[1])
+    np.random.set_state(before[2])  # noqa: NPY002
+    found = []
+    data = load(source, validation=0, test=0)
+    data.fingerprint()
+    for number, _ in enumerate(data.train.batches(5, seed=0)):
+        found.append(drawn())
+        assert number < 6
+    assert found == expected
+
+
+def test_the_callers_generators_are_put_back_after_an_error() -> None:
+    class Broken(Noise):
+        def __getitem__(self, i: int) -> Tensor:
+            torch.rand(3)
+            if i > 3:
+                raise RuntimeError("a broken item")
+            return super().__getitem__(i)
+
+    data = load(Broken(), validation=0, test=0)
+    before = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="a broken item"):
+        list(data.train.batches(5, seed=0))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_in_memory_reads_once_and_refuses_random_transforms() -> None:

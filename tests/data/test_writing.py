@@ -40,7 +40,7 @@ def test_arrays_are_written_in_the_layout_the_data_had(
         assert np.array_equal(archive["x"], found)
     back = load(found, kind=protocol.kind, levels=256)
     assert isinstance(back.train, ResidentSplit)
-    assert sorted(back.train._store.flatten(1).tolist()) == sorted(x.flatten(1).tolist())
+    assert sorted(back.train._store.values.flatten(1).tolist()) == sorted(x.flatten(1).tolist())
 
 
 @pytest.mark.parametrize("protocol", [GREY, RGB])

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lucid.io import read_json, write_json
+from lucid.io.files import remove_leftovers, whole_file
+from lucid.io.folders import whole_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,3 +156,21 @@ def test_json_is_readable_text(tmp_path: Path) -> None:
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     assert "größe" in text
     assert json.loads(text) == {"größe": [1, 2]}
+
+
+def test_what_killed_writes_left_is_recognised_by_whose_it_was(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "a.json") as a, whole_file(tmp_path / "b.json") as b, whole_folder(tmp_path / "c") as c:
+        pass
+    for left in (a, b):  # as if the blocks had been killed
+        left.write_text("half")
+    (tmp_path / c.name).mkdir()
+    (tmp_path / c.name / "model.safetensors").touch()
+    for other in (".mine.tmp", ".a.json.0123456789ab.tmp.txt", "a.json.0123456789ab.tmp"):
+        (tmp_path / other).touch()
+    before = set(names(tmp_path))
+    assert set(remove_leftovers(tmp_path, r"a\.json|c")) == {a, c}
+    assert before - set(names(tmp_path)) == {a.name, c.name}
+
+
+def test_a_folder_that_is_not_there_has_no_leftovers(tmp_path: Path) -> None:
+    assert remove_leftovers(tmp_path / "nowhere", ".*") == []

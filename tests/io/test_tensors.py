@@ -4,7 +4,7 @@ import json
 import os
 import resource
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from lucid.io import read_metadata, read_tensors, tensor_shapes, write_tensors
-from lucid.io.tensors import MAX_HEADER_BYTES
+from lucid.io import read_metadata, read_tensors, read_verified, tensor_shapes, write_tensors
+from lucid.io.header import MAX_HEADER_BYTES
+from lucid.io.tensors import UncheckedError, copied
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -143,6 +145,7 @@ def test_no_tensors_at_all(tmp_path: Path) -> None:
         ({"x": torch.ones(2, dtype=torch.complex128)}, None, ValueError, "'x' has dtype torch.complex128"),
         ({}, {"step": 7}, TypeError, "metadata maps str to str; received 'step': 7"),
         ({}, {"lucid.aliases": "{}"}, ValueError, "'lucid.aliases' is reserved"),
+        ({}, {"lucid.sha256": "0"}, ValueError, "'lucid.sha256' is reserved"),
     ],
 )
 def test_what_cannot_be_written_is_refused_by_name(
@@ -215,8 +218,9 @@ TWICE = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F3
         (b"[1, 2]", b"", "its header is not a JSON object"),
         (b'{"a": ', b"", "not valid JSON, or was cut short"),
         (b'{"a":' * 200_000, b"", "nested too deeply"),
+        (b"{}\t", b"", "only spaces may follow its JSON"),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_damaged_headers_are_named(tmp_path: Path, header: object, data: bytes, message: str) -> None:
     path = hand_made(tmp_path / "a.safetensors", header, data)
@@ -303,3 +307,104 @@ def test_a_mutated_file_is_read_or_refused_with_a_value_error(
         assert str(path) in str(error)  # noqa: PT017
     else:
         assert {name: tensor.shape for name, tensor in tensors.items()} == tensor_shapes(path)
+
+
+# The checksum
+
+
+ODD = {
+    "tied": torch.arange(3.0),
+    "bool": torch.tensor([True, False]),
+    "bfloat16": torch.ones(2, 2, dtype=torch.bfloat16),
+    "complex": torch.tensor([1 + 2j]).conj(),
+    "one of two": torch.tensor([1 + 2j]).imag,
+    "scalar": torch.tensor(3, dtype=torch.int16),
+    "empty": torch.zeros(0, 3),
+    "größe": torch.ones(2, 3, 4).transpose(0, 2),
+}
+
+
+def test_the_checksum_is_kept_over_every_kind_of_tensor(tmp_path: Path) -> None:
+    tensors = ODD | {"tie": ODD["tied"]}
+    write_tensors(tmp_path / "a", tensors, {"größe": "日\n", "step": "3"})
+    back, metadata = read_verified(tmp_path / "a")
+    assert metadata == {"größe": "日\n", "step": "3"}
+    assert all(torch.equal(back[name], tensor) for name, tensor in tensors.items())
+    assert back["tie"] is back["tied"]
+
+
+def forged(path: Path, change: Callable[[dict[str, Any]], None], data: bytes | None = None) -> None:
+    """Write a file again with its header changed and, maybe, other bytes of tensors."""
+    content = path.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    hand_made(path, header, content[8 + length :] if data is None else data)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h["__metadata__"].update(step="4"),
+        lambda h: h["__metadata__"].update(more=""),
+        lambda h: h["__metadata__"].pop("step"),
+        lambda h: h["__metadata__"].pop("format"),
+        lambda h: h["__metadata__"].pop("lucid.aliases"),
+        lambda h: h["__metadata__"].update({"lucid.sha256": h["__metadata__"]["lucid.sha256"].upper()}),
+        lambda h: h.update(other=h.pop("n")),
+        lambda h: h["n"].update(dtype="F32"),
+        lambda h: h["matrix"].update(shape=[3, 2]),
+        lambda h: h["matrix"].update(shape=[6]),
+        lambda h: h.update(extra={"dtype": "U8", "shape": [0], "data_offsets": [24, 24]}),
+    ],
+    ids=range(11),
+)
+def test_any_change_of_the_header_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    matrix = torch.ones(2, 3, dtype=torch.int32)
+    tensors = {"matrix": matrix, "tie": matrix, "n": torch.tensor([7], dtype=torch.int32)}
+    write_tensors(tmp_path / "a", tensors, {"step": "3"})
+    for read in (read_verified, read_tensors):
+        assert read(tmp_path / "a")
+    forged(tmp_path / "a", change)
+    for read in (read_verified, read_tensors):
+        with pytest.raises(ValueError, match=r"a' does not have the SHA-256 that it was written with|leave a gap"):
+            read(tmp_path / "a")
+
+
+def test_swapped_tensors_are_refused_and_moved_ones_are_not(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "a", {"a": torch.tensor([1.0]), "b": torch.tensor([2.0])})
+    data = (tmp_path / "a").read_bytes()[-8:]
+
+    def swap(header: dict[str, Any]) -> None:
+        header["a"]["data_offsets"], header["b"]["data_offsets"] = (
+            header["b"]["data_offsets"],
+            header["a"]["data_offsets"],
+        )
+
+    forged(tmp_path / "a", swap, data[4:] + data[:4])
+    assert read_verified(tmp_path / "a")[0] == {"a": torch.tensor([1.0]), "b": torch.tensor([2.0])}
+    forged(tmp_path / "a", swap)
+    with pytest.raises(ValueError, match="does not have the SHA-256"):
+        read_verified(tmp_path / "a")
+
+
+def test_files_without_a_checksum_are_read_and_never_called_verified(tmp_path: Path) -> None:
+    """Other programs' files, and those of lucid before it wrote checksums."""
+    save_file({"y": torch.ones(3)}, tmp_path / "a", {"lucid.aliases": '{"z": "y"}'})
+    assert read_tensors(tmp_path / "a").keys() == {"y", "z"}
+    with pytest.raises(UncheckedError, match=r"a' carries no checksum .*: it is damaged, or another program wrote it"):
+        read_verified(tmp_path / "a")
+
+
+def test_a_copy_keeps_values_and_ties_and_no_memory(tmp_path: Path) -> None:
+    tensors = ODD | {"tie": ODD["tied"], "part": ODD["tied"][1:]}
+    copies = copied(tensors)
+    assert list(copies) == list(tensors)
+    assert copies["tie"] is copies["tied"]
+    for name, tensor in tensors.items():
+        assert torch.equal(copies[name], tensor)
+        assert copies[name].is_contiguous()
+        assert not tensor.numel() or copies[name].data_ptr() != tensor.data_ptr()
+    assert copies["part"].untyped_storage().nbytes() == 8
+    copies = copied({"weight": torch.nn.Parameter(torch.ones(2))})
+    assert not copies["weight"].requires_grad

@@ -7,12 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from lucid.data.disk_split import part_of
 from lucid.data.division import divide
 from lucid.data.found import Found, Kind, Options, Progress, height_and_width
+from lucid.data.hub import from_hub
 from lucid.data.labels import encode
-from lucid.data.layout import arrange
+from lucid.data.load_sharded import load_sharded
+from lucid.data.on_disk import DiskArray, arranged
 from lucid.data.reading import pieces_of, read
-from lucid.data.split import Part, ResidentSplit, Split
+from lucid.data.sharded import is_sharded
+from lucid.data.split import Part, Split
+from lucid.data.store import Store
 from lucid.data.streaming import stream
 from lucid.data.values import Scaling, check_probabilities, declare, measure
 from lucid.models import DataProtocol
@@ -40,6 +45,25 @@ class Dataset:
     test: Split
     source: dict[str, Any] | None
 
+    def fingerprint(self) -> dict[str, str]:
+        """What the three parts hold, each as sixteen hexadecimal digits: equal data, equal digits, on any machine.
+
+        A part of up to 32 MiB is hashed whole, so that one changed pixel changes it. Of a larger one the shape, type,
+        size and sum of the rows count, and the values of up to 4,096 evenly spaced examples: a change in the others is
+        missed. Of a PyTorch dataset its length and 8 items count, of a stream its first 8. Labels do not count, nor
+        how values become a model's: that is the protocol's to say.
+
+        Example:
+            >>> import torch
+            >>> from lucid.data import load
+            >>> x = torch.arange(600.0).reshape(100, 6)
+            >>> one, other = load(x).fingerprint(), load(x + (x == 0)).fingerprint()
+            >>> [part for part in one if one[part] != other[part]]
+            ['train']
+        """
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part.fingerprint() for name, part in parts.items()}
+
 
 def load(
     source: Any,
@@ -61,6 +85,7 @@ def load(
     channels: Literal["grey", "rgb", "rgba"] | None = None,
     in_memory: bool | None = None,
     workers: int | None = None,
+    shuffle_buffer: int | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read data, declare what its values mean, and divide it.
@@ -69,10 +94,12 @@ def load(
 
     Args:
         source: A name ("digits", "mnist", "fashion-mnist", "cifar10"); a path (.npy, .npz, .safetensors, idx, .csv,
-            .parquet, a folder of images); an array, tensor or table (pandas, pyarrow, polars); a PyTorch dataset whose
-            items are x or (x, label); or a mapping of "train", and "validation" and "test", to such sources. A folder
-            whose subfolders are named train, validation (val, valid) and test is such a mapping. Arrays share their
-            memory with the dataset where no conversion is needed.
+            .parquet, a folder of images); shards, as a folder of .tar or .parquet files, a pattern such as
+            "train-{000..099}.tar", or a list of these; an array, tensor or table (pandas, pyarrow, polars); a PyTorch
+            dataset whose items are x or (x, label); a dataset of Hugging Face's `datasets`, streamed or not; or a
+            mapping of "train", and "validation" and "test", to such sources. A folder whose subfolders are named train,
+            validation (val, valid) and test is such a mapping. Arrays share their memory with the dataset where no
+            conversion is needed.
         name: What to call the data; by default the name of the file or set.
         kind: "image", "series", "table" or "vector". By default arrays of rank 2 are vectors, of rank 3 and 4 images;
             CSV, Parquet and DataFrames are tables; "vector" flattens each example.
@@ -90,15 +117,23 @@ def load(
         seed: Of the division, and of the draws that are made once.
         labels: An array with one label an example; for a table the name of the column; for .npz and .safetensors the
             name of the array; for .npy and idx the path of a second file. Subfolders label images.
-        key: Which array of a .npz or .safetensors file is the data, or which array is which part.
+        key: Which array of a .npz or .safetensors file is the data, or which array is which part; of tar shards the
+            ending of the member that is x ("png", "jpg;png"), of parquet shards and Hugging Face datasets the column.
         columns: Which columns of a table are the data; by default all but the labels.
-        resize: (height, width) for a folder of images; antialiased, and without `crop` changes the proportions.
+        resize: (height, width) for image files; antialiased, and without `crop` changes the proportions.
         crop: "centre" cuts away what does not fit the proportions of `resize`.
         channels: What to read images as, where their modes differ or are unusual.
-        in_memory: True reads a map-style dataset once. By default it is read batch by batch, as random transforms need;
-            a `TensorDataset` has none and is always resident.
-        workers: Processes that read a PyTorch dataset ahead; 0, the default, reads in this one.
-        progress: Called during downloads with (file name, bytes so far, bytes in all or None).
+        in_memory: Of an array in a .npy, .safetensors or uncompressed idx file: False leaves it there and reads batches
+            as they are needed, True reads it whole; by default it is left there if it is larger than a quarter of the
+            memory (of each process's share of it, under torchrun). The batches are the same. A `numpy.memmap` is left
+            in its file unless True. Of a map-style PyTorch dataset: True reads it once; by default it is read batch by
+            batch, as random transforms need; a `TensorDataset` has none and is always resident.
+        workers: Processes that read a PyTorch dataset ahead; 0, the default, reads in this one. Threads that read
+            shards ahead, 2 by default.
+        shuffle_buffer: Of shards and streams: examples that are shuffled among each other, 8,192 by default; an
+            iterable PyTorch dataset keeps its own order unless this is given.
+        progress: Called during downloads, and while a large file is looked through, with (name, bytes so far, bytes in
+            all or None).
 
     Returns:
         The data in three parts.
@@ -126,6 +161,7 @@ def load(
         channels=channels,
         in_memory=in_memory,
         workers=workers,
+        shuffle_buffer=shuffle_buffer,
         progress=progress,
     )
     _check_seed(seed)
@@ -137,6 +173,12 @@ def load(
         raise ValueError(
             f"binarisation takes values as probabilities, so it cannot follow scaling={scaling!r}: leave one out"
         )
+    source, options = from_hub(source, options)
+    if is_sharded(source, options):
+        given = {"name": name, "kind": kind, "levels": levels, "scaling": scaling, "binarisation": binarisation}
+        given |= {"validation": validation, "test": test, "seed": seed}
+        protocol, splits, described = load_sharded(source, options, given)
+        return Dataset(protocol, splits["train"], splits["validation"], splits["test"], described)
     found = read(source, options)
     if found is None:
         pieces = pieces_of(source, options) or {"all": (source, options)}
@@ -144,13 +186,13 @@ def load(
         protocol, splits = stream(pieces, name or "dataset", declared, validation, test)
         return Dataset(protocol, splits["train"], splits["validation"], splits["test"], source=None)
     given = {"name": name, "kind": kind, "levels": levels, "scaling": scaling, "validation": validation, "test": test}
-    return _resident(found, options, {k: v for k, v in given.items() if v is not None}, binarisation, seed)
+    return _whole(found, options, {k: v for k, v in given.items() if v is not None}, binarisation, seed)
 
 
-def _resident(found: Found, options: Options, given: dict[str, Any], binarisation: Binarisation, seed: int) -> Dataset:
+def _whole(found: Found, options: Options, given: dict[str, Any], binarisation: Binarisation, seed: int) -> Dataset:
     # What the source says of its layout holds while it is taken for what it is.
     known = found.layout if given.get("kind") in (None, found.kind) else None
-    x, kind, layout = arrange(found.x, given.get("kind") or found.kind, options.layout or known)
+    x, kind, layout = arranged(found.x, given.get("kind") or found.kind, options.layout or known)
     scaling: Scaling | None = given.get("scaling")
     if found.columns and scaling is None and given.get("levels") is None and binarisation == "none":
         scaling = "standardise"
@@ -162,7 +204,7 @@ def _resident(found: Found, options: Options, given: dict[str, Any], binarisatio
     )
     shift, scale = 0.0, 1.0
     if levels is None and scaling in ("standardise", "unit"):
-        shift, scale = measure(x[rows["train"]], scaling, found.columns)
+        shift, scale = measure(x, rows["train"], scaling, found.columns)
     codes, classes = encode(found.labels, found.classes)
     reading = {k: v for k, v in options.described().items() if k in ("key", "resize", "crop", "channels")}
     notes = {"layout": layout, "scaling": scaling, "levels": note, **{k: given.get(k) for k in ("validation", "test")}}
@@ -182,8 +224,10 @@ def _resident(found: Found, options: Options, given: dict[str, Any], binarisatio
         reading=reading,
     )
 
-    def split(part: Part) -> ResidentSplit:
-        return ResidentSplit(protocol, part, x, codes, rows[part])
+    store = x if isinstance(x, DiskArray) else Store(x)
+
+    def split(part: Part) -> Split:
+        return part_of(protocol, part, store, codes, rows[part])
 
     source = _source(found, options, given, binarisation, seed)
     return Dataset(protocol, split("train"), split("validation"), split("test"), source)

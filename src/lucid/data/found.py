@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from torch import Tensor
 
-__all__ = ["Found", "Kind", "Options", "Progress", "check_memory", "height_and_width", "listing"]
+if TYPE_CHECKING:
+    from lucid.data.on_disk import DiskArray
+
+__all__ = ["Found", "Kind", "Options", "Progress", "check_memory", "height_and_width", "listing", "memory_share"]
 
 Kind = Literal["image", "table", "series", "vector"]
 Progress = Callable[[str, int, "int | None"], None]
+
+_CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,8 @@ class Found:
 
     Attributes:
         name: What to call it.
-        x: Values of all examples, dimension 0 the examples; given parts one after another.
+        x: Values of all examples, dimension 0 the examples; given parts one after another. What is too large for
+            memory stays in its file.
         labels: One label an example, integers or text.
         given: Names and sizes of the parts that the source itself has, in their order in `x`; empty if it has none.
         kind: What the source says it is; None where the rank decides.
@@ -35,7 +42,7 @@ class Found:
     """
 
     name: str
-    x: Tensor
+    x: Tensor | DiskArray
     labels: np.ndarray[Any, Any] | None = None
     given: Mapping[str, int] = field(default_factory=dict[str, int])
     kind: Kind | None = None
@@ -60,6 +67,7 @@ class Options:
     channels: Literal["grey", "rgb", "rgba"] | None = None
     in_memory: bool | None = None
     workers: int | None = None
+    shuffle_buffer: int | None = None
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -70,7 +78,11 @@ class Options:
         if self.channels not in (None, "grey", "rgb", "rgba"):
             raise ValueError(f"channels must be 'grey', 'rgb' or 'rgba'; received {self.channels!r}")
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 0):
-            raise ValueError(f"workers must be a number of processes, 0 or more; received {self.workers!r}")
+            raise ValueError(f"workers must be a number of processes or threads, 0 or more; received {self.workers!r}")
+        if self.shuffle_buffer is not None and (not isinstance(self.shuffle_buffer, int) or self.shuffle_buffer < 1):
+            raise ValueError(
+                f"shuffle_buffer must be a number of examples, 1 or more; received {self.shuffle_buffer!r}"
+            )
         if self.columns is not None and (not self.columns or not all(isinstance(c, str) for c in self.columns)):
             raise ValueError(f"columns must list the names of one or more columns; received {self.columns!r}")
 
@@ -112,12 +124,34 @@ def listing(names: list[str], most: int = 8) -> str:
 
 def check_memory(num_bytes: int, what: str) -> None:
     """Refuse to read what cannot fit before anything is allocated."""
+    memory = _memory()
+    if memory is not None and num_bytes > memory:
+        raise ValueError(
+            f"{what} would take {num_bytes / 2**30:.1f} GiB and this machine has {memory / 2**30:.1f} GiB of memory: "
+            "read it in pieces, from an uncompressed .npy file or through a PyTorch dataset"
+        )
+
+
+def memory_share() -> int | None:
+    """Bytes that one array may take before it is left in its file: a quarter of the memory, divided among processes.
+
+    `torchrun` says how many processes share the machine; None where the system does not say how much memory it has.
+    """
+    memory = _memory()
+    return None if memory is None else memory // 4 // max(1, int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+
+
+def _memory() -> int | None:
+    """Bytes of memory of the machine, or of the container where that is less."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows does not say
-        return
-    if num_bytes > memory:
-        raise ValueError(
-            f"{what} would take {num_bytes / 2**30:.1f} GiB and this machine has {memory / 2**30:.1f} GiB of memory: "
-            "read it in pieces, through a PyTorch dataset"
-        )
+        return None
+    for file in _CONTAINER_LIMITS:
+        try:
+            limit = file.read_text().strip()
+        except OSError:
+            continue
+        if limit.isdecimal():  # "max" where there is none
+            memory = min(memory, int(limit))
+    return memory

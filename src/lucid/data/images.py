@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import warnings
@@ -17,12 +18,13 @@ import torch
 from lucid.data.found import Found, Options, check_memory, listing
 from lucid.data.labels import as_labels
 
-__all__ = ["PARTS", "parts_of", "read_images"]
+__all__ = ["PARTS", "decode_image", "parts_of", "pixels_of", "read_images"]
 
 PARTS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 _MODES = {"L": "grey", "RGB": "rgb", "RGBA": "rgba"}
 _PILLOW = {"grey": "L", "rgb": "RGB", "rgba": "RGBA"}
 _DEPTH = {"grey": 1, "rgb": 3, "rgba": 4}
+_CHOICE = "channels='grey', 'rgb' or 'rgba' (without 'rgba', transparency is left out, not blended)"
 _ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 swap height and width
 
 
@@ -103,46 +105,96 @@ def _header(path: Path) -> _Header:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                if getattr(image, "n_frames", 1) > 1:
-                    raise ValueError(f"{str(path)!r} holds several pictures; save the ones to use as single files")
-                if image.mode.startswith(("I", "F")):
-                    raise ValueError(
-                        f"{str(path)!r} has mode {image.mode}, more than 8 bits a channel: save such images as an "
-                        "array, .npy, and declare their levels="
-                    )
+                _check_kind(image, repr(str(path)))
                 width, height = image.size
                 turned = image.getexif().get(_ORIENTATION, 1) >= 5
                 return _Header((width, height) if turned else (height, width), image.mode)
 
-    return _told(path, read)
+    return _told(repr(str(path)), read)
+
+
+def _check_kind(image: Any, what: object) -> None:
+    if getattr(image, "n_frames", 1) > 1:
+        raise ValueError(f"{what} holds several pictures; save the ones to use as single files")
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"{what} has mode {image.mode}, more than 8 bits a channel: save such images as an array, .npy, and "
+            "declare their levels="
+        )
 
 
 def _pixels(path: Path, channels: str, options: Options) -> np.ndarray[Any, Any]:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     def read() -> np.ndarray[Any, Any]:
         with Image.open(path) as image:
-            seen = ImageOps.exif_transpose(image)
-            seen = seen.convert(_PILLOW[channels])
-            if options.resize is not None:
-                height, width = options.resize
-                fit = ImageOps.fit if options.crop else Image.Image.resize
-                seen = fit(seen, (width, height), Image.Resampling.LANCZOS)
-            return np.asarray(seen)
+            return _converted(image, channels, options)
 
-    return _told(path, read)
+    return _told(repr(str(path)), read)
 
 
-def _told(path: Path, read: Any) -> Any:
+def _converted(image: Any, channels: str, options: Options) -> np.ndarray[Any, Any]:
+    from PIL import Image, ImageOps
+
+    # Either step copies the image even where it has nothing to do.
+    seen = ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
+    seen = seen if seen.mode == _PILLOW[channels] else seen.convert(_PILLOW[channels])
+    if options.resize is not None:
+        height, width = options.resize
+        fit = ImageOps.fit if options.crop else Image.Image.resize
+        seen = fit(seen, (width, height), Image.Resampling.LANCZOS)
+    return np.asarray(seen)
+
+
+def decode_image(content: bytes, what: object, channels: str | None, options: Options) -> np.ndarray[Any, Any]:
+    """The pixels of one image that is in memory, as in a folder of images, (height, width, depth).
+
+    Args:
+        content: The bytes of the file.
+        what: Its `str` is what the image is called in an error.
+        channels: "grey", "rgb" or "rgba"; None to take its own mode.
+        options: Those of `load`: `resize` and `crop` apply.
+
+    Raises:
+        ValueError: If it cannot be read, or its mode is none of these three.
+    """
+    from PIL import Image
+
+    def read() -> np.ndarray[Any, Any]:
+        with Image.open(io.BytesIO(content)) as image:
+            return _pixels_of(image, what, channels, options)
+
+    return _told(what, read)
+
+
+def pixels_of(image: Any, what: object, channels: str | None, options: Options) -> np.ndarray[Any, Any]:
+    """The same of an image of Pillow's."""
+    return _told(what, lambda: _pixels_of(image, what, channels, options))
+
+
+def _pixels_of(image: Any, what: object, channels: str | None, options: Options) -> np.ndarray[Any, Any]:
+    from PIL import Image
+
+    # Pillow itself refuses twice as many pixels, and at once.
+    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise Image.DecompressionBombError(f"{image.width}×{image.height} pixels")
+    _check_kind(image, what)
+    if channels is None and image.mode not in _MODES:
+        raise ValueError(f"{what} has the mode {image.mode}. Say what to read it as: {_CHOICE}")
+    pixels = _converted(image, channels or _MODES[image.mode], options)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _told(what: object, read: Any) -> Any:
     """What `read` returns; whatever Pillow raises on a damaged or hostile file becomes an error that names it."""
     from PIL import Image
 
     try:
         return read()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{str(path)!r} is too large to be read safely: {error}") from error
+        raise ValueError(f"{what} is too large to be read safely: {error}") from error
     except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{str(path)!r} cannot be read as an image: {error}") from error
+        raise ValueError(f"{what} cannot be read as an image: {error}") from error
 
 
 def _common_size(folder: Path, headers: list[_Header]) -> tuple[int, int]:
@@ -161,10 +213,7 @@ def _common_mode(folder: Path, headers: list[_Header]) -> str:
     if len(modes) == 1 and headers[0].mode in _MODES:
         return _MODES[headers[0].mode]
     told = listing([f"{mode} ({count})" for mode, count in modes.most_common()])
-    raise ValueError(
-        f"the images in {str(folder)!r} have the modes {told}. Say what to read them as: channels='grey', 'rgb' or "
-        "'rgba' (without 'rgba', transparency is left out, not blended)"
-    )
+    raise ValueError(f"the images in {str(folder)!r} have the modes {told}. Say what to read them as: {_CHOICE}")
 
 
 def _folder_labels(folder: Path, paths: list[Path]) -> list[str] | None:

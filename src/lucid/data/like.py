@@ -6,15 +6,21 @@ import os
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from lucid.data.disk_split import DiskSplit, part_of
 from lucid.data.division import divide
 from lucid.data.found import Found, Options, Progress, height_and_width
+from lucid.data.hub import from_hub, hub_options
 from lucid.data.labels import encode
-from lucid.data.layout import arrange
 from lucid.data.named import NAMES
+from lucid.data.on_disk import DiskArray, arranged
 from lucid.data.reading import read
+from lucid.data.sharded import is_sharded, shard_options, sharded_like
 from lucid.data.split import Part, ResidentSplit, Split
+from lucid.data.store import Store
+from lucid.data.stream_split import loaded
 from lucid.data.tables import is_table
-from lucid.data.torch_datasets import LoadedSplit
 from lucid.data.values import conform
 from lucid.models import DataProtocol
 
@@ -63,21 +69,24 @@ def load_like(
         raise ValueError(f"part must be 'train', 'validation', 'test' or None; received {part!r}")
     if isinstance(source, dict):
         raise TypeError("load_like reads one source; give one value of the mapping")
-    found = read(source, _options(source, protocol, labels, key, progress))
+    options = _options(source, protocol, labels, key, progress)
+    source, options = from_hub(source, hub_options(source, options, protocol.reading, protocol.columns))
+    if is_sharded(source, options):
+        return sharded_like(source, shard_options(protocol, labels, key), protocol, part)
+    found = read(source, options)
     if found is None:
         if part is not None or labels is not None:
             raise ValueError("part= and labels= do not apply to a PyTorch dataset that is read batch by batch")
-        return LoadedSplit(protocol, "further", source)
+        return loaded(protocol, "further", source, options)
     whole = part is None and not found.given and found.name not in NAMES
-    split = conforming(found, protocol, "further", required=labels is not None)
     if whole:
-        return split
+        return conforming(found, protocol, "further", required=labels is not None)
     same = protocol.reading if not found.habit else {}
     fractions = {name: same.get(name) for name in ("validation", "test") if name not in found.given}
     rows, _ = divide(len(found.x), **fractions, seed=protocol.seed, given=found.given, habit=found.habit)
     part = part or "test"
     # Named as it was in training, the part is binarised as it was then.
-    return ResidentSplit(protocol, part, split.raw, split.labels, rows[part])
+    return conforming(found, protocol, part, rows[part], required=labels is not None)
 
 
 def _options(source: Any, protocol: DataProtocol, labels: Any, key: str | None, progress: Progress | None) -> Options:
@@ -108,13 +117,16 @@ def _options(source: Any, protocol: DataProtocol, labels: Any, key: str | None, 
     return Options(key=key, labels=labels)
 
 
-def conforming(found: Found, protocol: DataProtocol, part: Part, *, required: bool = False) -> ResidentSplit:
+def conforming(
+    found: Found, protocol: DataProtocol, part: Part, rows: Tensor | None = None, *, required: bool = False
+) -> ResidentSplit | DiskSplit:
     """What was found, as one part under a protocol that exists.
 
     Args:
         found: What a reader handed on.
         protocol: What it must fit.
         part: What the part is called.
+        rows: Which examples are the part's; None for all.
         required: Whether labels whose names the protocol does not know are an error; else they are left out.
     """
     layout = found.layout or protocol.reading.get("layout")
@@ -124,12 +136,12 @@ def conforming(found: Found, protocol: DataProtocol, part: Part, *, required: bo
     fits = tuple(x.shape[1:]) == protocol.shape
     applies = layout is not None and len(layout) == x.dim()
     if applies or not fits:
-        arranged, _, _ = arrange(x, protocol.kind, layout if applies else None)
+        first, _, _ = arranged(x, protocol.kind, layout if applies else None)
         # What has the shape of the protocol only as it is has its channels first already, as models emit them.
-        x = x if fits and tuple(arranged.shape[1:]) != protocol.shape else arranged
+        x = x if fits and tuple(first.shape[1:]) != protocol.shape else first
     x = conform(x, protocol, "the data")
     labels = found.labels
     if not required and labels is not None and labels.dtype.kind in "UT" and not set(labels) <= set(protocol.classes):
         labels = None
     codes, _ = encode(labels, protocol.classes)
-    return ResidentSplit(protocol, part, x, codes)
+    return part_of(protocol, part, x if isinstance(x, DiskArray) else Store(x), codes, rows)

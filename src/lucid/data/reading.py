@@ -13,11 +13,15 @@ import torch
 
 from lucid.data.files import array_reader
 from lucid.data.found import Found, Options, listing
+from lucid.data.hub import facts_of
 from lucid.data.images import parts_of, read_images
 from lucid.data.labels import as_labels
+from lucid.data.mapped import read_mapped
 from lucid.data.named import NAMES, read_named_set
+from lucid.data.on_disk import joined
+from lucid.data.patterns import shard_parts
 from lucid.data.tables import is_table, read_table, read_table_file
-from lucid.data.torch_datasets import is_dataset, read_into_memory, whole_tensor
+from lucid.data.torch_datasets import is_dataset, is_stream, read_into_memory, whole_tensor
 from lucid.data.values import as_tensor
 
 __all__ = ["pieces_of", "read"]
@@ -35,7 +39,7 @@ def pieces_of(source: Any, options: Options) -> dict[str, tuple[Any, Options]]:
         _check_parts(options.key, "key=")
         sources = dict.fromkeys(options.key, source)
     elif _is_path(source) and source not in NAMES and Path(source).is_dir():
-        sources = dict(parts_of(Path(source)))
+        sources = dict(parts_of(Path(source)) or shard_parts(Path(source)))
     else:
         return {}
     order = [name for name in _PARTS if name in sources]
@@ -68,10 +72,10 @@ def read(source: Any, options: Options) -> Found | None:
     found = {name: _read_one(*piece) for name, piece in pieces.items()}
     if any(piece is None for piece in found.values()):
         return None
-    joined = _join(cast("dict[str, Found]", found))
+    one = _join(cast("dict[str, Found]", found))
     if _is_path(source):
-        return replace(joined, described=str(Path(source).absolute()))
-    return joined
+        return replace(one, described=str(Path(source).absolute()))
+    return one
 
 
 def _read_one(source: Any, options: Options) -> Found | None:
@@ -82,6 +86,8 @@ def _read_one(source: Any, options: Options) -> Found | None:
         return replace(found, described=str(Path(source).absolute()))
     if is_table(source):
         return read_table(source, options)
+    if isinstance(source, np.memmap):
+        return read_mapped(source, options)
     if isinstance(source, torch.Tensor | np.ndarray | list | tuple):
         options.only("an array", "labels", "layout")
         x = as_tensor(source, "the data")
@@ -103,12 +109,14 @@ def _read_one(source: Any, options: Options) -> Found | None:
 
 
 def _read_dataset(source: Any, options: Options) -> Found | None:
-    options.only("a PyTorch dataset", "layout", "in_memory", "workers", "labels")
+    ordered = ("shuffle_buffer",) if is_stream(source) else ()
+    options.only("a PyTorch dataset", "layout", "in_memory", "workers", "labels", *ordered)
     whole = whole_tensor(source, options)
     if whole is not None:
         return whole
     if options.in_memory:
-        return read_into_memory(source, options)
+        facts = {name: value for name, value in facts_of(source).items() if name != "reading"}
+        return replace(read_into_memory(source, options), **facts)
     if options.labels is not None:
         raise ValueError(
             "labels= goes with in_memory=True; a dataset read batch by batch gives items (x, label) itself"
@@ -157,7 +165,7 @@ def _join(found: dict[str, Found]) -> Found:
     described = {name: piece.described for name, piece in found.items()}
     return replace(
         first,
-        x=torch.cat([piece.x for piece in found.values()]) if others else first.x,
+        x=joined([piece.x for piece in found.values()]) if others else first.x,
         labels=np.concatenate(cast("list[Any]", labels)) if all(part is not None for part in labels) else None,
         given={name: len(piece.x) for name, piece in found.items()},
         described=None if None in described.values() else described,

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from lucid.data.draws import uniform
+from lucid.data.fingerprint import fingerprint, sampled_rows
 from lucid.data.portions import Pass, Portion, Share, Visit
 from lucid.data.seeds import generator
+from lucid.data.store import Store
 from lucid.models import DataProtocol
 
 __all__ = ["Part", "ResidentSplit", "Split"]
 
 Part = Literal["train", "validation", "test", "further"]
 
-_BLOCK = 1 << 22  # features binarised at a time: bounds the memory of a draw made once
+_BLOCK = 1 << 18  # features binarised at a time: as many as a processor's cache holds
+_FIRST = 4  # examples of a stream that stand for it
 
 
 class Split(ABC):
     """One part of a dataset: how many examples, and batches of them as a model sees them.
 
     Binarised data: the training part under "dynamic" is drawn anew at each visit, a pure function of (seed, epoch,
-    batch); everything else is drawn once, a pure function of `protocol.seed`, whatever the batch size or the device.
+    batch); everything else is drawn once, a pure function of `protocol.seed`, the part and the example's row, whatever
+    the batch size, the device, or whether the data is in memory.
 
     Attributes:
         protocol: How raw values became model values.
@@ -175,14 +180,31 @@ class Split(ABC):
         if len(x) == 0:
             return x
         if not self.draws_anew or run.seed is None:
-            return torch.stack([self._draw(one, row) for one, row in zip(x.cpu(), visit.rows, strict=True)]).to(x)
+            return self._drawn(x, visit.rows)
         # Numbers are drawn for the whole batch, so that the bits do not depend on the number of processes.
         source = generator(run.seed, "binarise", run.epoch, visit.number, device=run.device)
         return self.protocol.binarise(x, source, first=visit.first, whole=visit.whole)
 
-    def _draw(self, x: Tensor, row: int) -> Tensor:
-        """The one draw of example number `row`."""
-        return self.protocol.binarise(x, generator(self.protocol.seed, "binarise", self.part, row))
+    def _drawn(self, x: Tensor, rows: Sequence[int] | Tensor) -> Tensor:
+        """The one draw of the examples `rows`, which `x` holds."""
+        numbers = uniform((self.protocol.seed, "binarise", self.part), rows, self.protocol.num_features)
+        return (numbers.reshape(x.shape).to(x.device) < x).to(x.dtype)
+
+    def fingerprint(self) -> str:
+        """A short hash of the raw values, as hexadecimal digits; the base knows the first few of a stream alone."""
+        return fingerprint(self._facts(), [self.tensor(_FIRST)])
+
+    def _facts(self, *rows: Tensor) -> list[object]:
+        """What a fingerprint says beside the values: sizes, and, where `rows` are known, a sample of them.
+
+        Args:
+            rows: Nothing, or all rows of the part and the places among them that are looked at.
+        """
+        facts: list[object] = [self.part, self.size, self.protocol.shape]
+        if rows:
+            all_rows, places = rows
+            facts += [int(all_rows.sum()), all_rows[places].tolist()]
+        return facts
 
     @property
     def draws_anew(self) -> bool:
@@ -217,51 +239,66 @@ class ResidentSplit(Split):
     Args:
         protocol: How raw values became model values.
         part: Which part it is.
-        store: Raw values of all examples, `(M, *shape)`.
+        store: Raw values of all examples, `(M, *shape)`; a `Store` where several parts share them.
         labels: Of all examples, (M,), or None.
         rows: Which examples are this part's, ascending; None for all.
     """
 
     def __init__(
-        self, protocol: DataProtocol, part: Part, store: Tensor, labels: Tensor | None, rows: Tensor | None = None
+        self,
+        protocol: DataProtocol,
+        part: Part,
+        store: Tensor | Store,
+        labels: Tensor | None,
+        rows: Tensor | None = None,
     ) -> None:
+        self._store = store if isinstance(store, Store) else Store(store)
         own = labels if labels is None or rows is None else labels[rows]
-        super().__init__(protocol, part, len(store) if rows is None else len(rows), own, rows)
-        self._store = store
-        self._bits: Tensor | None = None
+        super().__init__(protocol, part, len(self._store.values) if rows is None else len(rows), own, rows)
+        self._bits: Store | None = None
 
     @property
     def raw(self) -> Tensor:
         """Every example in raw space and a compact type, `(N, *shape)`; a copy where the part is scattered."""
-        return self._store if self._rows is None else self._store.index_select(0, self._rows)
+        values = self._store.values
+        return values if self._rows is None else values.index_select(0, self._rows)
 
     def _visits(self, run: Pass) -> Iterator[Visit]:
         drawn = self.protocol.binarisation != "none" and not (self.draws_anew and run.seed is not None)
-        values, rows = (self._drawn_once(), None) if drawn else (self._store, self._rows)
+        store, rows = (self._drawn_once(), None) if drawn else (self._store, self._rows)
         if run.seed is not None:
             order = torch.randperm(len(self), generator=generator(run.seed, "order", run.epoch))
             rows = order if rows is None else rows[order]
+        values = store.on(run.device)
+        rows = None if rows is None else rows.to(values.device)
         for number in range(run.start, self.num_batches(run.batch_size, drop_last=run.drop_last)):
             begin, end, first, whole = run.rows(number, len(self))
             here = values[begin:end] if rows is None else values.index_select(0, rows[begin:end])
             yield Visit(number, here, first, whole, drawn)
 
-    def _drawn_once(self) -> Tensor:
+    def _drawn_once(self) -> Store:
         """The draw that evaluation uses, one byte a feature, made when it is first asked for."""
         if self._bits is None:
-            source = generator(self.protocol.seed, "binarise", self.part)
-            bits = torch.empty((len(self), *self._store.shape[1:]), dtype=torch.uint8)
+            store, all_rows = self._store.values, self.rows
+            bits = torch.empty((len(self), *store.shape[1:]), dtype=torch.uint8)
             step = max(1, _BLOCK // self.protocol.num_features)
             for first in range(0, len(self), step):
-                rows = slice(first, first + step)
-                raw = self._store[rows] if self._rows is None else self._store.index_select(0, self._rows[rows])
-                bits[rows] = self.protocol.binarise(self.protocol.to_model(raw).float(), source).to(torch.uint8)
-            self._bits = bits
+                rows = all_rows[first : first + step]
+                x = self.protocol.to_model(store.index_select(0, rows)).float()
+                bits[first : first + step] = self._drawn(x, rows).to(torch.uint8)
+            self._bits = Store(bits)
         return self._bits
+
+    def fingerprint(self) -> str:
+        """A short hash: of all raw values up to 32 MiB, else of up to 4,096 examples, evenly spaced."""
+        store, rows = self._store.values, self.rows
+        example_bytes = store[:1].numel() * store.element_size()
+        places, values = sampled_rows(len(self), example_bytes, lambda places: store.index_select(0, rows[places]))
+        return fingerprint(self._facts(rows, places), values)
 
 
 def _move(values: Tensor, device: torch.device) -> Tensor:
-    if device.type != "cuda":
+    if device.type != "cuda" or values.is_cuda:
         return values.to(device)
     # From pinned memory the copy runs beside the computation; PyTorch keeps the block until the copy is done.
     return values.pin_memory().to(device, non_blocking=True)

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from lucid.data.division import divide
 from lucid.data.found import Found, Options
+from lucid.data.hub import facts_of
 from lucid.data.layout import arrange
 from lucid.data.like import conforming
+from lucid.data.on_disk import DiskArray
 from lucid.data.reading import read
 from lucid.data.split import Part, ResidentSplit, Split
-from lucid.data.torch_datasets import LoadedSplit, first_item, is_stream
+from lucid.data.stream_split import loaded
+from lucid.data.torch_datasets import first_item, is_stream
 from lucid.data.values import check_probabilities, declare
 from lucid.models import DataProtocol
 
@@ -47,7 +50,8 @@ def stream(
     _check(source, declared["scaling"], [part for part in undivided if part not in unwanted])
     found = {part: read(*piece) for part, piece in given.items()}
     resident = found["train"]
-    protocol = _protocol(first_item(source) if resident is None else resident.x[:1], name, options, declared)
+    first = first_item(source) if resident is None else _first(resident.x)
+    protocol = _protocol(first, name, options, declared, facts_of(source))
     rows: dict[str, Tensor] = {}
     words = "parts given"
     if is_stream(source) and undivided:
@@ -86,6 +90,10 @@ def _check(source: Any, scaling: str | None, undivided: list[str]) -> None:
         )
 
 
+def _first(x: Tensor | DiskArray) -> Tensor:
+    return x[:1] if isinstance(x, Tensor) else x.read(torch.tensor([0]))
+
+
 def _size(source: Any, found: Found | None) -> int:
     if found is not None:
         return len(found.x)
@@ -93,9 +101,12 @@ def _size(source: Any, found: Found | None) -> int:
     return 1 if is_stream(source) else len(source)
 
 
-def _protocol(first: Tensor, name: str, options: Options, declared: dict[str, Any]) -> DataProtocol:
-    x, kind, layout = arrange(first, declared["kind"], options.layout)
-    x, levels, note = declare(x, declared["levels"], declared["scaling"])
+def _protocol(
+    first: Tensor, name: str, options: Options, declared: dict[str, Any], facts: dict[str, Any]
+) -> DataProtocol:
+    known = facts.get("layout") if declared["kind"] in (None, facts.get("kind")) else None
+    x, kind, layout = arrange(first, declared["kind"] or facts.get("kind"), options.layout or known)
+    x, levels, note = declare(x, declared["levels"], declared["scaling"], facts.get("levels"))
     if declared["binarisation"] != "none" and levels is None:
         check_probabilities(x)
     return DataProtocol(
@@ -105,7 +116,8 @@ def _protocol(first: Tensor, name: str, options: Options, declared: dict[str, An
         levels=levels,
         binarisation=declared["binarisation"],
         seed=declared["seed"],
-        reading={k: v for k, v in (("layout", layout), ("levels", note)) if v},
+        columns=facts.get("columns", ()),
+        reading={k: v for k, v in (("layout", layout), ("levels", note)) if v} | facts.get("reading", {}),
     )
 
 
@@ -114,6 +126,5 @@ def _split(
 ) -> Split:
     source, options = piece
     if found is None:
-        return LoadedSplit(protocol, part, source, rows, options.workers or 0)
-    whole = conforming(found, protocol, part)
-    return whole if rows is None else ResidentSplit(protocol, part, whole.raw, whole.labels, rows)
+        return loaded(protocol, part, source, options, rows)
+    return conforming(found, protocol, part, rows)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
+from lucid.data.fingerprint import fingerprint
 from lucid.data.found import Found, Kind, Options, check_memory
+from lucid.data.item_seeds import OwnStreams, SeededItems
 from lucid.data.labels import as_labels
 from lucid.data.layout import arrange
 from lucid.data.portions import Pass, Visit
@@ -19,7 +21,18 @@ from lucid.data.split import Part, Split
 from lucid.data.values import as_tensor, conform
 from lucid.models import DataProtocol
 
-__all__ = ["LoadedSplit", "first_item", "is_dataset", "is_stream", "read_into_memory", "whole_tensor"]
+__all__ = [
+    "Collate",
+    "LoadedSplit",
+    "first_item",
+    "is_dataset",
+    "is_stream",
+    "read_into_memory",
+    "value_of",
+    "whole_tensor",
+]
+
+_LOOKED_AT = 8  # items that a fingerprint reads
 
 
 def is_dataset(source: object) -> bool:
@@ -36,8 +49,12 @@ def is_stream(source: object) -> bool:
     return isinstance(source, IterableDataset)
 
 
-def _value_of(item: Any) -> Any:
-    """x of an item, which is x or (x, label, …)."""
+def value_of(item: Any) -> Any:
+    """x of an item, which is x or (x, label, …).
+
+    Raises:
+        TypeError: If it is a dict.
+    """
     if isinstance(item, Mapping):
         raise TypeError(
             f"the dataset's items are dicts with the keys {', '.join(str(key) for key in item)}: lucid reads items "
@@ -49,18 +66,19 @@ def _value_of(item: Any) -> Any:
 def first_item(source: Any) -> Tensor:
     """x of the first item, as a batch of one."""
     if is_stream(source):
-        item = next(iter(source), None)
+        with OwnStreams("first item"):
+            item = next(iter(source), None)
         if item is None:
             raise ValueError("the iterable dataset gave no items")
     elif len(source) == 0:
         raise ValueError("the dataset is empty: its length is 0")
     else:
-        item = source[0]
+        item = SeededItems(source, None, 0)[0]
     return _stack([item])
 
 
 def _stack(items: list[Any]) -> Tensor:
-    tensors = [as_tensor(_value_of(item), "an item of the dataset") for item in items]
+    tensors = [as_tensor(value_of(item), "an item of the dataset") for item in items]
     shapes = sorted({tuple(t.shape) for t in tensors})
     if len(shapes) > 1:
         raise ValueError(f"the items of the dataset must have one shape; among them are {shapes[0]} and {shapes[1]}")
@@ -101,8 +119,12 @@ def whole_tensor(source: Any, options: Options) -> Found | None:
 
 
 @dataclass(frozen=True)
-class _Collate:
-    """Items to one compact batch that fits the protocol; a class, so that worker processes can be given it."""
+class Collate:
+    """Items to one compact batch that fits the protocol; a class, so that worker processes can be given it.
+
+    Args:
+        protocol: What it must fit.
+    """
 
     protocol: DataProtocol
 
@@ -113,11 +135,12 @@ class _Collate:
 
 
 class LoadedSplit(Split):
-    """Examples read from a PyTorch dataset batch by batch.
+    """Examples read from a map-style PyTorch dataset batch by batch.
 
-    The order of a map-style dataset is a pure function of (seed, epoch). What its items are is up to the dataset: a
-    random transform that draws from a global generator draws anew at each visit, and is not repeated when a run
-    resumes. An iterable dataset keeps its own order, and resuming at `start` reads and passes over what came before.
+    The order of a map-style dataset is a pure function of (seed, epoch), and each item of (seed, epoch, row): the
+    global generators of PyTorch (on the CPU), Python and NumPy are seeded before it is read, here or in a worker
+    process, so that a random transform draws anew in each epoch and a resumed run sees what the unbroken one would have
+    seen. Transforms that keep generators of their own are theirs to repeat. The caller's generators stay as they were.
 
     Args:
         protocol: How raw values become model values.
@@ -130,8 +153,7 @@ class LoadedSplit(Split):
     def __init__(
         self, protocol: DataProtocol, part: Part, source: Any, rows: Tensor | None = None, workers: int = 0
     ) -> None:
-        size = None if is_stream(source) else len(source) if rows is None else len(rows)
-        super().__init__(protocol, part, size, rows=rows)
+        super().__init__(protocol, part, len(source) if rows is None else len(rows), rows=rows)
         self._source = source
         self._workers = workers
 
@@ -147,36 +169,41 @@ class LoadedSplit(Split):
             "protocol.to_data"
         )
 
+    def fingerprint(self) -> str:
+        """A short hash: of the size, the rows, and the values of a few items.
+
+        An item that is another each time it is read, with the generators seeded, counts with its shape alone.
+        """
+        if self.size == 0:
+            return fingerprint(self._facts(), [])
+        once, again = self._look(), self._look()
+        alike = all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
+        return fingerprint(
+            self._facts(self.rows, self._places()), once if alike else [torch.empty_like(x[:0]) for x in once]
+        )
+
+    def _places(self) -> Tensor:
+        return torch.linspace(0, len(self) - 1, min(len(self), _LOOKED_AT), dtype=torch.float64).round().long()
+
+    def _look(self) -> list[Tensor]:
+        """A few items as they are stored, each a batch of one."""
+        collate = Collate(self.protocol)
+        items = SeededItems(self._source, None, 0)
+        return [collate([items[row]]) for row in self.rows[self._places()].tolist()]
+
     def _visits(self, run: Pass) -> Iterator[Visit]:
         own: dict[str, Any] = {
             "num_workers": self._workers,
             # Without one of its own the loader would draw from, and so advance, PyTorch's global generator.
             "generator": generator(0 if run.seed is None else run.seed, "loader", run.epoch),
         }
-        if is_stream(self._source):
-            yield from self._stream(run, own)
-            return
         order = self._order(run)
         mine = [rows for _, rows, _, _ in order if rows]
-        loaded = iter(DataLoader(self._source, batch_sampler=mine, collate_fn=_Collate(self.protocol), **own))
+        items = SeededItems(self._source, run.seed, run.epoch)
+        loaded = iter(DataLoader(items, batch_sampler=mine, collate_fn=Collate(self.protocol), **own))
         for number, rows, first, whole in order:
             x = next(loaded) if rows else torch.empty((0, *self.protocol.shape))
             yield Visit(number, x, first, whole, rows=rows)
-
-    def _stream(self, run: Pass, own: dict[str, Any]) -> Iterator[Visit]:
-        """Every process reads the whole stream and keeps its rows: nobody knows beforehand where they are."""
-        size = run.batch_size
-        number = -1
-        loader = DataLoader(
-            self._source, batch_size=size, drop_last=run.drop_last, collate_fn=_Collate(self.protocol), **own
-        )
-        for number, x in enumerate(loader):
-            if number >= run.start:
-                first, end = run.share.rows(len(x))
-                rows = range(number * size + first, number * size + end)
-                yield Visit(number, x[first:end], first, len(x), rows=rows)
-        if number < 0:
-            raise ValueError(f"the iterable dataset of the {self.part} part gave no batch of {size}")
 
     def _order(self, run: Pass) -> list[tuple[int, list[int], int, int]]:
         """Of every batch: its number, this process's rows, where they begin in it, and its size."""

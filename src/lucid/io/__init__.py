@@ -9,7 +9,7 @@ from lucid.io.building import build
 from lucid.io.description import describe
 from lucid.io.files import read_json, write_json
 from lucid.io.registry import register
-from lucid.io.tensors import read_metadata, read_tensors, tensor_shapes, write_tensors
+from lucid.io.tensors import read_metadata, read_tensors, read_verified, tensor_shapes, write_tensors
 from lucid.nn import layers as _layers
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "read_json",
     "read_metadata",
     "read_tensors",
+    "read_verified",
     "register",
     "save",
     "tensor_shapes",

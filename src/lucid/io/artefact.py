@@ -39,7 +39,13 @@ __all__ = ["load", "save"]
 _SPARE_BYTES = 1 << 30
 
 
-def save(model: nn.Module, folder: str | os.PathLike[str], figures: Mapping[str, Any] | None = None) -> None:
+def save(
+    model: nn.Module,
+    folder: str | os.PathLike[str],
+    figures: Mapping[str, Any] | None = None,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write a model to a folder, whole or not at all; an artefact already there is replaced.
 
     Parts of the user's own classes are recorded as opaque: `load` then asks for them. `load` restores the weights
@@ -50,6 +56,8 @@ def save(model: nn.Module, folder: str | os.PathLike[str], figures: Mapping[str,
         folder: The artefact's folder; missing parents are created.
         figures: Measured numbers to keep beside the model (a JSON dict). Figures of an earlier `load` are not written
             again by themselves: pass `model.figures` if they still hold.
+        weights: What to write in the place of the model's own weights and buffers, such as their average: all names of
+            its state dict, in the same shapes.
 
     Raises:
         TypeError: `model` is not an `nn.Module`.
@@ -73,6 +81,8 @@ def save(model: nn.Module, folder: str | os.PathLike[str], figures: Mapping[str,
     check_replaceable(target, is_artefact, (CONFIG, WEIGHTS))
     config = _config_of(model, figures)
     tensors = _state_of(model)
+    if weights is not None:
+        tensors = _in_place_of(tensors, weights)
     with whole_folder(target) as staging:
         write_tensors(staging / WEIGHTS, tensors)
         config["weights"] = {
@@ -118,6 +128,20 @@ def _state_of(model: nn.Module) -> dict[str, Tensor]:
     tensors = cast("dict[str, Tensor]", state)
     _refuse_partial_ties(tensors)
     return tensors
+
+
+def _in_place_of(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    for name in sorted(own.keys() ^ weights.keys()):
+        raise ValueError(f"weights must have the names of the model's state dict; {name!r} is in only one of the two")
+    for name, tensor in own.items():
+        if weights[name].shape != tensor.shape:
+            raise ValueError(
+                f"weights must have the model's shapes; {name!r} is {tuple(weights[name].shape)} in the place of "
+                f"{tuple(tensor.shape)}"
+            )
+    first: dict[int, str] = {}
+    tied = {name: first.setdefault(id(tensor), name) for name, tensor in own.items()}  # tied weights stay one
+    return {name: weights[tied[name]] for name in own}
 
 
 def _refuse_partial_ties(tensors: Mapping[str, Tensor]) -> None:

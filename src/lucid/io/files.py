@@ -6,15 +6,28 @@ import contextlib
 import json
 import math
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-__all__ = ["read_json", "require_file", "sync_folder", "whole_file", "write_json"]
+__all__ = [
+    "json_text",
+    "parse_json",
+    "read_json",
+    "remove_leftovers",
+    "require_file",
+    "sync_folder",
+    "whole_file",
+    "write_json",
+]
 
 MAX_JSON_BYTES = 16 * 1024 * 1024
 MAX_JSON_DEPTH = 200
+# What `whole_file` and `whole_folder` call their unfinished work on NAME: ".NAME.0123456789ab.tmp".
+_UNFINISHED = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
 
 
 def sync_folder(folder: Path) -> None:
@@ -55,6 +68,32 @@ def whole_file(path: str | os.PathLike[str]) -> Generator[Path, None, None]:
         raise OSError(error.errno, error.strerror or str(error), str(final)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, names: str) -> list[Path]:
+    """Remove what killed writes left unfinished in a folder; call it only where nobody else is writing these names.
+
+    Args:
+        folder: The folder; one that does not exist holds nothing.
+        names: The files (or artefacts) whose unfinished writes are meant: a regular expression of whole names.
+
+    Returns:
+        What was removed. What cannot be removed stays: it does no harm.
+    """
+    if not folder.is_dir():
+        return []
+    removed: list[Path] = []
+    for entry in sorted(folder.iterdir()):
+        found = _UNFINISHED.fullmatch(entry.name)
+        if found is None or not re.fullmatch(names, found["name"]):
+            continue
+        with contextlib.suppress(OSError):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+            removed.append(entry)
+    return removed
 
 
 def require_file(path: str | os.PathLike[str]) -> Path:
@@ -102,6 +141,15 @@ def write_json(path: str | os.PathLike[str], value: object, *, max_bytes: int = 
         raise ValueError(f"{str(path)!r} would hold {len(data)} bytes of JSON; at most {max_bytes} are written")
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
+
+
+def json_text(value: object) -> str:
+    """The JSON of a value on one line, as `write_json` takes it.
+
+    Raises:
+        ValueError: A value JSON cannot hold, with its place.
+    """
+    return json.dumps(_plain_json(value, "", 0), ensure_ascii=False, allow_nan=False)
 
 
 def _plain_json(value: object, place: str, depth: int) -> Any:

@@ -3,48 +3,36 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import struct
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from lucid.io.files import parse_json, require_file, whole_file
+from lucid.io.files import require_file, whole_file
+from lucid.io.header import ALIASES, CHECKSUM, DTYPES, Checksum, Header, read_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["read_metadata", "read_tensors", "tensor_shapes", "write_tensors"]
+__all__ = [
+    "UncheckedError",
+    "copied",
+    "read_metadata",
+    "read_tensors",
+    "read_verified",
+    "tensor_shapes",
+    "write_tensors",
+]
 
-MAX_HEADER_BYTES = 64 * 1024 * 1024
-_ALIASES = "lucid.aliases"
-_DTYPE_NAMES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E4M3FNUZ": "float8_e4m3fnuz",
-    "F8_E5M2": "float8_e5m2",
-    "F8_E5M2FNUZ": "float8_e5m2fnuz",
-    "C64": "complex64",
-    "BOOL": "bool",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U64": "uint64",
-    "U32": "uint32",
-    "U16": "uint16",
-    "U8": "uint8",
-}
-_DTYPES: dict[str, torch.dtype] = {code: getattr(torch, name) for code, name in _DTYPE_NAMES.items()}
+
+class UncheckedError(ValueError):
+    """A file that carries no checksum, where one is needed."""
 
 
 def write_tensors(
@@ -54,7 +42,8 @@ def write_tensors(
 
     Names that stand for the same memory (the same view of one storage: tied weights) are stored once, and
     `read_tensors` gives one tensor back for all of them. Tensors that overlap in any other way are stored apart.
-    Values, shapes and dtypes are kept exactly; memory layout (strides) is not.
+    Values, shapes and dtypes are kept exactly; memory layout (strides) is not. The header holds a SHA-256 of all that
+    the file says (names, dtypes, shapes, metadata, bytes), which every reader here checks; other programs ignore it.
 
     Args:
         path: The file; its folder must exist.
@@ -78,12 +67,29 @@ def write_tensors(
         _check_storable(name, tensor)
     stored, aliases = _once_each(tensors)
     header = _header_texts(metadata, aliases)
+    checksum = Checksum({name: (tensor.dtype, tensor.shape) for name, tensor in stored.items()}, header)
+    for name in sorted(stored):
+        checksum.add(stored[name])
+    header[CHECKSUM] = checksum.digits()
     with whole_file(path) as temporary:
         try:
             safetensors.torch.save_file(stored, temporary, metadata=header)
         except safetensors.SafetensorError as error:
             raise _os_error(error) or ValueError(f"{str(path)!r} could not be written: {error}") from error
-        _read_header(temporary)  # what we would refuse to read must not be written either
+        _put_in_order(temporary)
+        read_header(temporary)  # what we would refuse to read must not be written either
+
+
+def _put_in_order(file: Path) -> None:
+    """The library writes the texts of a header in no order: sorted, the same tensors make the same file."""
+    with file.open("r+b") as opened:
+        (size,) = struct.unpack("<Q", opened.read(8))
+        header = json.loads(opened.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:  # else it was escaped in another way, and stays as it is
+            opened.seek(8)
+            opened.write(text.ljust(size))
 
 
 def _check_storable(name: object, tensor: object) -> None:
@@ -97,7 +103,7 @@ def _check_storable(name: object, tensor: object) -> None:
         raise ValueError(f"{name!r} is a sparse or quantised tensor; make it dense before it is written")
     if tensor.is_meta:
         raise ValueError(f"{name!r} is on the meta device, so it has no values to write")
-    if tensor.dtype not in _DTYPES.values():
+    if tensor.dtype not in DTYPES.values():
         raise ValueError(
             f"{name!r} has dtype {tensor.dtype}, which the safetensors format cannot hold; convert it first"
         )
@@ -134,12 +140,32 @@ def _header_texts(metadata: Mapping[str, str] | None, aliases: dict[str, str]) -
     for key, text in cast("Mapping[object, object]", metadata or {}).items():
         if not isinstance(key, str) or not isinstance(text, str):
             raise TypeError(f"metadata maps str to str; received {key!r}: {text!r}")
-        if key == _ALIASES:
-            raise ValueError(f"the metadata key {_ALIASES!r} is reserved")
+        if key in (ALIASES, CHECKSUM):
+            raise ValueError(f"the metadata key {key!r} is reserved")
         texts[key] = text
     if aliases:
-        texts[_ALIASES] = json.dumps(aliases)
+        texts[ALIASES] = json.dumps(aliases)
     return texts
+
+
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A copy of each tensor in ordinary memory: a snapshot, to be written while the originals change.
+
+    Names that stand for the same memory get one copy, as `write_tensors` would store them.
+
+    Raises:
+        TypeError, ValueError: As `write_tensors`.
+    """
+    copies: dict[object, Tensor] = {}
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        _check_storable(name, tensor)
+        key = _view_key(tensor) if tensor.numel() else object()
+        if key not in copies:
+            plain = tensor.detach().resolve_conj().resolve_neg()
+            copies[key] = torch.empty(plain.shape, dtype=plain.dtype, device="cpu").copy_(plain)
+        found[name] = copies[key]
+    return found
 
 
 def _os_error(error: safetensors.SafetensorError) -> OSError | None:
@@ -160,18 +186,45 @@ def read_tensors(path: str | os.PathLike[str], device: str | torch.device = "cpu
 
     Raises:
         FileNotFoundError: Nothing is there.
-        ValueError: The file is cut short, damaged, too large in its header, or not a safetensors file.
+        ValueError: The file is cut short, damaged, too large in its header, or not a safetensors file. A file of
+            `write_tensors` is checked against its SHA-256; one of another program, or of an older lucid, has none.
         OSError: The file cannot be read.
     """
-    header = _read_header(require_file(path))
+    return _read(path, device, read_header(require_file(path)))
+
+
+def read_verified(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file, in memory, and its metadata, known to be what `write_tensors` was given.
+
+    Raises:
+        FileNotFoundError, OSError: As `read_tensors`.
+        ValueError: As `read_tensors`.
+        UncheckedError: The file carries no checksum; it is a `ValueError` too.
+    """
+    header = read_header(require_file(path))
+    if header.checksum is None:
+        raise UncheckedError(
+            f"{str(path)!r} carries no checksum ({CHECKSUM}): it is damaged, or another program wrote it"
+        )
+    return _read(path, "cpu", header), header.metadata
+
+
+def _read(path: str | os.PathLike[str], device: str | torch.device, header: Header) -> dict[str, Tensor]:
+    checksum = Checksum(header.stored, header.texts)
     tensors: dict[str, Tensor] = {}
-    for name, mapped in _tensors(path, header.shapes):
-        # A mapped tensor would change, or kill the process, when the file is overwritten in place.
-        moved = mapped.to(device)
-        tensors[name] = moved.clone() if moved is mapped else moved
-    for name, first in header.aliases.items():
-        tensors[name] = tensors[first]
-    return tensors
+    for name, mapped in _tensors(path, sorted(header.stored)):
+        # A mapped tensor would change, or kill the process, when the file is overwritten in place; and what is checked
+        # must be what is given.
+        plain = mapped.clone()
+        if header.checksum is not None:
+            checksum.add(plain)
+        tensors[name] = plain.to(device)
+    if header.checksum not in (None, checksum.digits()):
+        raise ValueError(
+            f"{str(path)!r} does not have the SHA-256 that it was written with: it is damaged; use another copy of it"
+        )
+    in_order = {name: tensors[name] for name in header.stored}
+    return in_order | {name: tensors[first] for name, first in header.aliases.items()}
 
 
 def tensor_shapes(path: str | os.PathLike[str]) -> dict[str, torch.Size]:
@@ -180,8 +233,9 @@ def tensor_shapes(path: str | os.PathLike[str]) -> dict[str, torch.Size]:
     Raises:
         FileNotFoundError, ValueError, OSError: As `read_tensors`.
     """
-    header = _read_header(require_file(path))
-    return {**header.shapes, **{name: header.shapes[first] for name, first in header.aliases.items()}}
+    header = read_header(require_file(path))
+    shapes = {name: shape for name, (_, shape) in header.stored.items()}
+    return shapes | {name: shapes[first] for name, first in header.aliases.items()}
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -190,76 +244,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     Raises:
         FileNotFoundError, ValueError, OSError: As `read_tensors`.
     """
-    return _read_header(require_file(path)).metadata
-
-
-class _Header:
-    def __init__(self, shapes: dict[str, torch.Size], aliases: dict[str, str], metadata: dict[str, str]) -> None:
-        self.shapes = shapes
-        self.aliases = aliases
-        self.metadata = metadata
-
-
-def _read_header(path: Path) -> _Header:
-    entries, data_bytes = _header_json(path)
-    name = repr(str(path))
-    texts: object = entries.pop("__metadata__", None) or {}
-    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in cast("dict[str, Any]", texts).values()):
-        raise ValueError(f"the metadata of {name} is damaged: it should map names to texts")
-    metadata = cast("dict[str, str]", texts)
-    shapes = _checked_shapes(entries, data_bytes, name)
-    aliases = _aliases(metadata.pop(_ALIASES, None), shapes, name)
-    return _Header(shapes, aliases, {key: text for key, text in metadata.items() if (key, text) != ("format", "pt")})
-
-
-def _checked_shapes(entries: dict[str, Any], data_bytes: int, file: str) -> dict[str, torch.Size]:
-    """The shapes, once every tensor is known to have its own bytes and every byte to belong to a tensor."""
-    shapes: dict[str, torch.Size] = {}
-    spans: list[tuple[int, int]] = []
-    for name, entry in entries.items():
-        match entry:
-            case {"dtype": str(code), "shape": [*shape], "data_offsets": [int(begin), int(end)]} if (
-                code in _DTYPES and all(type(length) is int and 0 <= length < 2**63 for length in shape)
-            ):
-                size = math.prod(shape) * _DTYPES[code].itemsize
-            case _:
-                raise ValueError(f"the header of {file} is damaged: its entry {name[:80]!r} does not describe a tensor")
-        if end - begin != size:
-            raise ValueError(f"the header of {file} is damaged: {name[:80]!r} needs {size} bytes, not {end - begin}")
-        shapes[name] = torch.Size(shape)
-        spans.append((begin, end))
-    position = 0
-    for begin, end in sorted(spans):
-        if begin != position:
-            raise ValueError(f"the header of {file} is damaged: its tensors overlap or leave a gap at byte {position}")
-        position = end
-    if position != data_bytes:
-        raise ValueError(
-            f"{file} holds {data_bytes} bytes of tensors where its header says {position}: it was cut short or damaged"
-        )
-    return shapes
-
-
-def _header_json(path: Path) -> tuple[dict[str, Any], int]:
-    """The header (8 bytes of little-endian length, then that many of JSON) and the number of bytes after it."""
-    name = repr(str(path))
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        if len(start) < 8:
-            raise ValueError(f"{name} holds {size} bytes: it was cut short, or is not a safetensors file")
-        length: int = struct.unpack("<Q", start)[0]
-        if length > size - 8:
-            raise ValueError(
-                f"{name} announces a header of {length} bytes and holds {size} in all: it was cut short, or is not a "
-                "safetensors file"
-            )
-        if length > MAX_HEADER_BYTES:
-            raise ValueError(f"{name} has a header of {length} bytes; at most {MAX_HEADER_BYTES} are read")
-        text = file.read(length)
-    if not text.startswith(b"{"):
-        raise ValueError(f"{name} is not a safetensors file: its header is not a JSON object")
-    return parse_json(text, f"the header of {name}"), size - 8 - length
+    return read_header(require_file(path)).metadata
 
 
 def _tensors(path: str | os.PathLike[str], names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
@@ -269,16 +254,3 @@ def _tensors(path: str | os.PathLike[str], names: Iterable[str]) -> Iterator[tup
                 yield name, file.get_tensor(name)
     except (safetensors.SafetensorError, RuntimeError, TypeError) as error:  # what our own checks did not foresee
         raise ValueError(f"{str(path)!r} is damaged or cannot be mapped: {error}") from error
-
-
-def _aliases(text: str | None, shapes: Mapping[str, torch.Size], file: str) -> dict[str, str]:
-    if text is None:
-        return {}
-    name = f"the alias map of {file}"
-    found: object = parse_json(text.encode(), name)
-    if not isinstance(found, dict):
-        raise ValueError(f"{name} must be a JSON object")
-    for alias, first in cast("dict[str, object]", found).items():
-        if alias in shapes or not isinstance(first, str) or first not in shapes:
-            raise ValueError(f"{name} is damaged: {alias[:80]!r} cannot stand for {str(first)[:80]!r}")
-    return cast("dict[str, str]", found)
