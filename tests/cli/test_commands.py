@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tests.cli.conftest import Lucid
 
 import lucid as package
 from lucid.cli.specs import _LIKELIHOODS
-from lucid.training import Run
+from lucid.training import Run, Settings
 
 
 def test_version(lucid: Lucid) -> None:
@@ -132,6 +133,74 @@ def test_a_finished_run_says_so_and_can_be_extended(lucid: Lucid, run: Path, tmp
     assert (said.code, "has finished: 60 of 60 steps" in said.out) == (0, True)
     said = lucid("train", "--resume", copy, "--steps", 70, "--quiet", "--no-report")
     assert (said.code, "trained 70 steps" in said.out) == (0, True)
+
+
+def test_a_profile_says_where_the_time_goes_and_leaves_nothing(
+    lucid: Lucid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = lucid("train", "digits", "--profile", "--size", 1, "--precision", "float32")
+    assert said.code == 0, said.err
+    for phrase in ("one training step on cpu in float32", "encoders.0", "backward pass", "examples/s", "MiB"):
+        assert phrase in said.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_setting_of_training_can_be_said(lucid: Lucid, tmp_path: Path) -> None:
+    argv = ["train", "digits", "--out", tmp_path / "r", "--steps", 4, "--size", 1, "--quiet", "--no-report"]
+    argv += ["--optimizer", "adamax", "--clip", 5, "--skip", "none", "--max-skips", 7, "--ema", 0.9, "--accumulate", 2]
+    argv += [
+        "--recompute",
+        "--early-stopping",
+        3,
+        "--compile",
+        "no",
+        "--checkpoint-seconds",
+        1,
+        "--keep-checkpoints",
+        2,
+    ]
+    said = lucid(*argv)
+    assert said.code == 0, said.err
+    training = json.loads((tmp_path / "r/run.json").read_text())["training"]
+    expected = {"optimizer": "adamax", "clip": 5.0, "skip": None, "max_skips": 7, "ema": 0.9, "accumulate": 2}
+    expected |= {"recompute": True, "early_stopping": 3, "compile": False, "checkpoint_seconds": 1.0}
+    assert {name: training[name] for name in expected} == expected
+    assert {setting.name for setting in fields(Settings)} == set(training)
+
+
+def test_a_run_that_stopped_early_has_finished(lucid: Lucid, tmp_path: Path) -> None:
+    argv = ["train", "digits", "--out", tmp_path / "r", "--steps", 40, "--size", 1, "--quiet", "--no-report"]
+    argv += ["--validate-every", 1, "--early-stopping", 1, "--learning-rate", 10, "--decay", "none", "--warmup", 0]
+    said = lucid(*argv)
+    assert "stopped early after step" in said.out
+    again = lucid("train", "--resume", tmp_path / "r")
+    assert again.code == 0
+    assert "has finished: it stopped early" in again.out
+    more = lucid("train", "--resume", tmp_path / "r", "--early-stopping", 50, "--quiet", "--no-report")
+    assert "trained 40 steps" in more.out
+
+
+def test_what_was_killed_after_its_last_line_of_metrics_has_not_finished(
+    lucid: Lucid, run: Path, tmp_path: Path
+) -> None:
+    """The figures of the last step are written before its checkpoint: they do not say that the run has ended."""
+    copy = tmp_path / "r"
+    shutil.copytree(run, copy)
+    said = json.loads((copy / "run.json").read_text())
+    del said["finished"]
+    (copy / "run.json").write_text(json.dumps(said))
+    assert "trained 60 steps" in lucid("train", "--resume", copy, "--quiet", "--no-report").out
+
+
+def test_after_a_restart_the_same_command_goes_on(
+    lucid: Lucid, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run, tmp_path / "r")
+    argv = ["train", "digits", "--out", tmp_path / "r", "--steps", 64, "--quiet", "--no-report"]
+    assert "already holds a run" in lucid(*argv).err
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert "trained 64 steps" in lucid(*argv).out
 
 
 def test_a_run_of_defaults_is_resumed_too(lucid: Lucid, tmp_path: Path) -> None:

@@ -22,7 +22,13 @@ MISUSE = [
     (["train", "digits", "--out", "{tmp}/r", "--model", "covn"], "there is no preset 'covn'; did you mean conv?"),
     (["train", "digits", "--out", "{tmp}/r", "--size", "0"], "size must be a positive int; received 0"),
     (["train", "digits", "--out", "{tmp}/r", "--dropout", "1.5"], "dropout must be in [0, 1); received 1.5"),
-    (["train", "digits", "--out", "{tmp}/r", "--precision", "int4"], "precision must be one of float32"),
+    (["train", "digits", "--out", "{tmp}/r", "--skip", "0.5"], "skip must be greater than 1 and finite; received 0.5"),
+    (["train", "digits", "--out", "{tmp}/r", "--ema", "1"], "ema must be between 0 and 1, such as 0.999, or None"),
+    (["train", "digits", "--out", "{tmp}/r", "--clip", "0"], "clip must be positive and finite; received 0"),
+    (["train", "digits", "--out", "{tmp}/r", "--accumulate", "200"], "accumulate must be at most batch_size"),
+    (["train", "digits", "--out", "{tmp}/r", "--compile", "maybe"], "yes, no or auto; received 'maybe'"),
+    (["train", "--resume", "{run}", "--profile"], "--profile measures a run that has not begun"),
+    (["train", "digits", "--out", "{tmp}/r", "--precision", "int4"], "precision must be one of auto, float32"),
     (["train", "digits", "--out", "{tmp}/r", "--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
     (["train", "digits", "--out", "{tmp}/r", "--seed", "-1"], "seed must be in 0"),
     (["train", "digits", "--out", "{tmp}/r", "--kl-weight", "-1"], "kl_weight must be non-negative and finite"),
@@ -73,6 +79,10 @@ FAILURE = [
     (["train", "{tmp}/text.png", "--out", "{tmp}/r"], "has an ending that lucid does not read"),
     (["train", "digits", "--label", "x", "--out", "{tmp}/r"], "label"),
     (["evaluate", "{damaged}"], "model.safetensors"),
+    (
+        ["train", "--resume", "{run}", "--steps", "99", "--ema", "0.5"],
+        "resumed with other ema (was None, now",
+    ),
     (["reconstruct", "{run}", "{tmp}/other.npy", "--out", "{tmp}/r.npy"], "8"),
 ]
 

@@ -229,6 +229,14 @@ def test_weighted_losses_are_told_from_the_elbo() -> None:
     assert "β, the weight of the KL" in words
 
 
+def test_updates_that_were_left_out_are_told() -> None:
+    world = digits()
+    assert "left out:" not in Read(world.page()).words
+    words = Read(world._replace(metrics=[{**line, "skipped": 7} for line in metrics()]).page()).words
+    assert "7 of 390 updates were left out: their gradient was not finite" in words
+    assert "updates left out 7" in words
+
+
 # The page by itself
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lucid import data, nn
 from lucid.models import VAE, VAEConfig
-from lucid.training.metrics import Averages
+from lucid.training.window import Averages
 
 
 def vectors(n: int = 200) -> Tensor:
@@ -45,7 +45,7 @@ class Watcher:
     def wants_update(self) -> bool:
         return True
 
-    def update(self, step: int, averages: Averages, beta: float, examples_per_second: float) -> None:
+    def update(self, step: int, averages: Averages, beta: float, examples_per_second: float, skipped: int) -> None:
         self.at_step(step)
 
     def message(self, text: str) -> None:

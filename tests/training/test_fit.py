@@ -20,6 +20,7 @@ from lucid import data, nn
 from lucid.models import VAE, VAEConfig
 from lucid.objectives import ELBO, Linear
 from lucid.training import NonFiniteLossError, Run, fit
+from lucid.training.randomness import Randomness
 
 
 def quiet(model: VAE, source: Any, **more: Any) -> Any:
@@ -43,11 +44,22 @@ def test_one_step_is_one_step_of_the_optimizer_on_the_loss_of_get_loss() -> None
     """A step through the engine changes the weights exactly as the same step written by hand."""
     source = data.load(vectors(64), validation=0, test=0)
     ours, by_hand = vae(), vae()
-    quiet(ours, source, steps=1, batch_size=64, warmup=0, decay="none", learning_rate=0.01, optimizer=sgd)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)  # dropout's stream, as the run's seed sets it
+    quiet(
+        ours,
+        source,
+        steps=1,
+        batch_size=64,
+        warmup=0,
+        decay="none",
+        learning_rate=0.01,
+        precision="float32",
+        optimizer=sgd,
+    )
+    randomness = Randomness(0, torch.device("cpu"), 0)
+    with randomness.borrowed():
+        randomness.at("train", 0)  # dropout's stream, and that of the draws
         x = next(source.train.batches(64, seed=0))
-        eps = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+        eps = torch.randn(64, 3, generator=randomness.noise)
         mu, logvar = by_hand.encoders[0](x).chunk(2, 1)
         recon = by_hand.decoders[0](mu + (0.5 * logvar).exp() * eps)
         nll = 0.5 * (x - recon).square().sum(1) + 3 * math.log(2 * math.pi)
@@ -105,7 +117,7 @@ def test_a_resumed_run_may_be_longer_and_nothing_else(tmp_path: Path) -> None:
     assert quiet(vae(), dataset(), out=tmp_path, steps=9, resume=True).steps == 9
     with pytest.raises(ValueError, match=r"cannot be resumed with other batch_size \(was 128, now 64\)"):
         quiet(vae(), dataset(), out=tmp_path, steps=12, batch_size=64, resume=True)
-    with pytest.raises(ValueError, match="cannot be resumed with other protocol"):
+    with pytest.raises(ValueError, match=r"cannot be resumed with other data: its split \(was split 160/20/20"):
         quiet(vae(), dataset(300), out=tmp_path, steps=12, resume=True)
 
 
@@ -208,7 +220,9 @@ def test_a_density_that_overflows_from_finite_outputs_is_named() -> None:
     model = vae()
     with torch.no_grad():
         model.decoders[0][2].bias.fill_(3e30)  # type: ignore[index, union-attr]
-    with pytest.raises(NonFiniteLossError, match=r"−log p\(x\|z\), from finite decoder outputs as large as 3e\+30"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"−log p\(x\|z\), from finite decoder outputs as large as [23]"
+    ):
         quiet(model, dataset(), steps=5)
 
 
@@ -231,7 +245,7 @@ def test_mixed_precision_leaves_data_and_densities_in_float32() -> None:
     losses: list[Tensor] = []
 
     class Recording(ELBO):
-        def __call__(self, record: Any, beta: float) -> Any:
+        def __call__(self, record: Any, beta: Any) -> Any:
             terms = super().__call__(record, beta)
             losses.append(terms.loss.detach())
             return terms
@@ -264,8 +278,6 @@ def test_double_precision() -> None:
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="device 'cuda' is not available here; there is: cpu"):
         quiet(vae(), dataset(), steps=1, device="cuda")
-    with pytest.raises(ValueError, match="fp16-mixed needs a CUDA device"):
-        quiet(vae(), dataset(), steps=1, precision="fp16-mixed")
 
 
 def test_arguments_that_contradict_each_other_are_refused(tmp_path: Path) -> None:

@@ -24,7 +24,10 @@ from lucid.training import Settings
         ({"seed": -1}, "seed must be in 0"),
         ({"decay": "linear"}, "decay must be one of cosine, none; received 'linear'"),
         ({"device": "tpu"}, "device must be one of auto, cpu, cuda, mps; received 'tpu'"),
-        ({"precision": "int8"}, "precision must be one of float32, float64, bf16-mixed, fp16-mixed; received 'int8'"),
+        (
+            {"precision": "int8"},
+            "precision must be one of auto, float32, float64, bf16-mixed, fp16-mixed; received 'int8'",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused(settings: dict[str, Any], message: str) -> None:

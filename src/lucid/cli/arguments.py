@@ -88,7 +88,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         nargs="?",
         help="digits, mnist, fashion-mnist, cifar10, or a path: .npy, .npz, .safetensors, idx, .csv, .parquet, "
-        "a folder of images",
+        "a folder of images, or shards: a folder or pattern of .tar or .parquet files",
     )
     parser.add_argument("--out", metavar="DIR", help="folder of the run")
     parser.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
@@ -98,6 +98,9 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-report", action="store_true", help="do not write report.html")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard event files too")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument(
+        "--profile", action="store_true", help="train a few steps, print where their time goes, and leave nothing"
+    )
 
     model = parser.add_argument_group("model")
     model.add_argument("--model", metavar="NAME", help="mlp, for any data, or conv, for images (default mlp)")
@@ -121,22 +124,49 @@ def _train(parser: argparse.ArgumentParser) -> None:
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=int, metavar="N", help="passes over the training data (100)")
     training.add_argument("--steps", type=int, metavar="N", help="training steps, instead of epochs")
-    training.add_argument("--batch-size", type=int, metavar="N", help="examples a step (128)")
-    training.add_argument("--learning-rate", type=float, metavar="R", help="of AdamW, at its highest (0.002)")
-    training.add_argument("--weight-decay", type=float, metavar="R", help="of AdamW (0.01)")
+    training.add_argument("--batch-size", type=int, metavar="N", help="examples a step, over all processes (128)")
+    training.add_argument("--optimizer", choices=["adamw", "adamax"], help="what makes the updates (adamw)")
+    training.add_argument("--learning-rate", type=float, metavar="R", help="at its highest (0.002)")
+    training.add_argument("--weight-decay", type=float, metavar="R", help="of weights, not of biases (0.01)")
     training.add_argument("--warmup", type=int, metavar="N", help="steps over which the learning rate rises (50)")
     training.add_argument("--decay", choices=["cosine", "none"], help="how the learning rate falls (cosine)")
+    training.add_argument("--clip", type=float, metavar="G", help="greatest norm of a gradient (no limit)")
+    training.add_argument(
+        "--skip",
+        type=_number_or_none,
+        metavar="T",
+        help="leave out updates whose gradient is T times as long as is typical; none: only those not finite (10)",
+    )
+    training.add_argument("--max-skips", type=int, metavar="N", help="updates left out in a row before giving up (100)")
+    training.add_argument("--ema", type=float, metavar="D", help="keep an average of the weights, such as 0.999 (none)")
+    training.add_argument("--accumulate", type=int, metavar="N", help="parts in which a batch is computed (1)")
+    training.add_argument(
+        "--recompute", action="store_const", const=True, help="compute activations twice, in the place of keeping them"
+    )
+    training.add_argument("--early-stopping", type=int, metavar="N", help="validations without a best to end it (off)")
     training.add_argument("--seed", type=int, metavar="S", help="of everything random in the run (0)")
     training.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="where to compute (auto)")
     training.add_argument(
         "--precision",
         metavar="P",
-        help="float32, float64, bf16-mixed or fp16-mixed; densities stay in float32 (float32)",
+        help="auto, float32, float64, bf16-mixed or fp16-mixed; densities stay in float32 (auto: bf16-mixed where the "
+        "processor computes in it)",
+    )
+    training.add_argument(
+        "--compile",
+        type=_yes_or_no,
+        metavar="yes|no|auto",
+        help="compile the step (auto: a long run tries whether it is faster)",
+    )
+    training.add_argument(
+        "--strategy", choices=["data-parallel", "sharded"], help="of several processes, see torchrun (data-parallel)"
     )
     training.add_argument(
         "--validate-every", type=int, metavar="N", help="steps between validations (an epoch, at least 50)"
     )
     training.add_argument("--log-every", type=int, metavar="N", help="steps between lines of metrics.jsonl (50)")
+    training.add_argument("--checkpoint-seconds", type=float, metavar="T", help="time between checkpoints (30)")
+    training.add_argument("--keep-checkpoints", type=int, metavar="N", help="newest checkpoints that are kept (3)")
     _data_options(parser.add_argument_group("data"))
     _run_with(parser, "train", "train")
 
@@ -163,6 +193,10 @@ def _data_options(data: Any) -> None:
     data.add_argument("--label", dest="labels", metavar="NAME", help="label column of a table, or array of an .npz")
     data.add_argument("--key", metavar="NAME", help="which array of a .npz or .safetensors file")
     data.add_argument("--columns", type=_names, metavar="A,B,…", help="which columns of a table (all)")
+    data.add_argument(
+        "--shuffle-buffer", type=int, metavar="N", help="of shards: examples that are mixed at a time (8192)"
+    )
+    data.add_argument("--workers", type=int, metavar="N", help="of shards: threads that read ahead (2)")
     data.add_argument("--resize", type=_size, metavar="HxW", help="resize images, for example 32x32")
     data.add_argument("--crop", choices=["centre"], help="cut images to the proportions of --resize")
     data.add_argument("--channels", choices=["grey", "rgb", "rgba"], help="read images as")
@@ -235,6 +269,17 @@ def _number(text: str) -> float:
         return int(text)
     except ValueError:
         return float(text)
+
+
+def _number_or_none(text: str) -> float | str:
+    return text if text == "none" else float(text)
+
+
+def _yes_or_no(text: str) -> bool | str:
+    meanings: dict[str, bool | str] = {"yes": True, "no": False, "auto": "auto"}
+    if text not in meanings:
+        raise argparse.ArgumentTypeError(f"yes, no or auto; received {text!r}")
+    return meanings[text]
 
 
 def _names(text: str) -> list[str]:

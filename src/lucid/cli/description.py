@@ -13,6 +13,8 @@ from lucid.cli.errors import UsageError
 __all__ = ["described", "overriding"]
 
 SECTIONS = ("data", "model", "training")
+_RESULTS = ("protocol", "identity", "finished", "versions", "lucid")
+"""What a run.json says that a new run finds out by itself."""
 
 
 def described(path: str | None) -> dict[str, dict[str, Any]]:
@@ -32,7 +34,9 @@ def described(path: str | None) -> dict[str, dict[str, Any]]:
     if file.suffix not in (".toml", ".json"):
         raise UsageError(f"--config takes a .toml file, or the run.json of an earlier run; received {path}")
     said = _parse(file)
-    unknown = [name for name in said if name not in (*SECTIONS, "protocol", "versions", "lucid")]
+    unknown = [
+        name for name in said if name not in (*SECTIONS, "protocol", "identity", "finished", "versions", "lucid")
+    ]
     if unknown:
         raise UsageError(f"{path} has unknown sections {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     for name in SECTIONS:

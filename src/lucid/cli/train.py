@@ -12,9 +12,10 @@ import torch
 from lucid import data, models
 from lucid.cli.description import described, overriding
 from lucid.cli.errors import UsageError, as_usage
+from lucid.cli.profile import print_profile
 from lucid.cli.specs import make_likelihood, make_schedule
 from lucid.data import Dataset
-from lucid.training import FitResult, Run, Settings, fit
+from lucid.training import FitResult, Run, Settings, fit, is_main_process, profile, was_restarted
 
 __all__ = ["train"]
 
@@ -22,7 +23,7 @@ _DATA = {
     name: name
     for name in (
         *("name", "kind", "layout", "levels", "scaling", "binarisation", "validation", "test", "labels", "key"),
-        *("columns", "resize", "crop", "channels"),
+        *("columns", "resize", "crop", "channels", "shuffle_buffer", "workers"),
     )
 } | {"data": "source", "data_seed": "seed"}
 _MODEL = {name: name for name in ("size", "latents", "dropout", "likelihood", "kl_weight", "beta_schedule")} | {
@@ -33,32 +34,38 @@ _TRAINING = {
     name: name
     for name in (
         *("epochs", "steps", "batch_size", "learning_rate", "weight_decay", "warmup", "decay", "seed", "device"),
-        *("precision", "validate_every", "log_every"),
+        *("optimizer", "clip", "skip", "max_skips", "ema", "accumulate", "recompute", "early_stopping"),
+        *("precision", "compile", "strategy", "validate_every", "log_every", "checkpoint_seconds", "keep_checkpoints"),
     )
 }
+_PROFILE_STEPS = 50
 
 
 def train(args: argparse.Namespace) -> int:
     """Train a model as the command line, a file, or an earlier run describes it."""
     if args.resume is not None:
         return _resume(args)
+    if was_restarted() and args.out is not None and (Path(args.out) / "run.json").exists():
+        return _go_on(Run(args.out), args)  # the same command again, after a process was lost
     sections = described(args.config)
     said = overriding(sections["data"], args, _DATA)
     if "source" not in said:
         raise UsageError(
             "which data? give DATA: digits, mnist, fashion-mnist, cifar10, or a path (see lucid train --help)"
         )
-    if args.out is None:
+    if args.out is None and not args.profile:
         raise UsageError("where should the run go? give --out DIR")
     settings = _settings(_training(sections["training"], args))
-    folder = Path(args.out)
+    folder = Path(args.out or ".")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out must name a folder; {folder} is a file")
-    if (folder / "run.json").exists():
+    if is_main_process() and not args.profile and (folder / "run.json").exists():
         raise UsageError(f"{folder} already holds a run: go on with it (--resume {folder}), or choose another --out")
     dataset = data.load(progress=_show_download, **said)
     # What was not said is written down too: a later release may have other defaults.
     model_said = {"name": "mlp", "size": 2, "dropout": 0.1, **overriding(sections["model"], args, _MODEL)}
+    if args.profile:
+        return print_profile(profile(_model(dataset, model_said, settings.seed), dataset, settings))
     return _fit(dataset, model_said, settings, folder, args, resume=False)
 
 
@@ -67,24 +74,38 @@ def _resume(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None:
             option = "DATA" if name == "data" else _OPTIONS.get(name, f"--{name.replace('_', '-')}")
             raise UsageError(f"--resume goes on with the run as it is: leave {option} out")
-    run = Run(args.resume)
+    if args.profile:
+        raise UsageError("--profile measures a run that has not begun: give DATA and the model's options, not --resume")
+    return _go_on(Run(args.resume), args)
+
+
+def _go_on(run: Run, args: argparse.Namespace) -> int:
+    """Take a run up where it was."""
+    folder = run.folder.path
     said = run.description.get("model")
     if said is None:
         raise UsageError(
-            f"the model of {args.resume} was made in Python, which alone can make it again: resume with "
+            f"the model of {folder} was made in Python, which alone can make it again: resume with "
             "lucid.training.fit(model, data, out=…, resume=True)"
         )
-    before = dict(run.description["training"])
-    settings = _settings(_training(before, args))
-    dataset = run.dataset()
-    total = settings.total_steps(dataset.train.size)
-    done = max((int(line["step"]) for line in run.metrics()), default=0)
-    if done >= total and run.folder.model.exists():
+    settings = _settings(_training(dict(run.description["training"]), args))
+    finished = run.finished()
+    lengthened = any(getattr(args, name) is not None for name in ("steps", "epochs", "early_stopping"))
+    if finished is not None and finished.stopped_early and not lengthened:
         print(
-            f"{args.resume} has finished: {done} of {total} steps. --epochs or --steps with a greater number extends it"
+            f"{folder} has finished: it stopped early, after step {finished.step}. --early-stopping with a greater "
+            "number goes on"
         )
         return 0
-    return _fit(dataset, said, settings, run.folder.path, args, resume=True)
+    dataset = run.dataset()
+    total = settings.total_steps(dataset.train.size)
+    if finished is not None and finished.step >= total:
+        print(
+            f"{folder} has finished: {finished.step} of {total} steps. --epochs or --steps with a greater number "
+            "extends it"
+        )
+        return 0
+    return _fit(dataset, said, settings, folder, args, resume=True)
 
 
 def _training(section: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
@@ -94,6 +115,8 @@ def _training(section: dict[str, Any], args: argparse.Namespace) -> dict[str, An
         said["epochs"] = None
     if args.epochs is not None and args.steps is None:
         said["steps"] = None
+    if said.get("skip") == "none":
+        said["skip"] = None
     return said
 
 
@@ -133,7 +156,11 @@ def _model(dataset: Dataset, said: dict[str, Any], seed: int) -> models.VAE:
 
 def _conclude(result: FitResult, folder: Path, args: argparse.Namespace) -> int:
     if result.interrupted:
-        return 130  # the progress display has said how to go on
+        return 128 + (result.signal or 2)  # the progress display has said how to go on
+    if not is_main_process():
+        return 0
+    if not result.saved:
+        return 1  # likewise
     steps = f"{result.steps} step{'s' if result.steps != 1 else ''}"
     best = f", best at step {result.best_step} with a validation loss of {result.best_loss:.2f} nats"
     print(f"trained {steps} in {result.seconds:.0f} s{best if result.best_step >= 0 else ''}")

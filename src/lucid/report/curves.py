@@ -90,6 +90,12 @@ def _summary(metrics: Metrics, kept: Mapping[str, Any] | None, weighted: bool) -
         )
     else:
         sentences.append("The KL was weighted, so the loss is not −ELBO; compare by the ELBO.")
+    skipped = metrics[-1].get("skipped", 0) if metrics else 0
+    if skipped:
+        sentences.append(
+            f"{skipped:,} of {metrics[-1]['step']:,} updates were left out: their gradient was not finite, or far "
+            "longer than is typical of the run."
+        )
     if len(metrics) > 20:
         sentences.append("The axes leave out the first, steepest steps.")
     return element("p", minus(" ".join(sentences)), class_="reading")

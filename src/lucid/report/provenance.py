@@ -12,11 +12,16 @@ from lucid.report.page import Section
 
 __all__ = ["duration", "provenance_section"]
 
+_FOR_RESUMING = ("identity", "finished")
+"""What run.json says for the sake of `--resume`, and a reader finds elsewhere on the page."""
+
 
 def provenance_section(look: Look, description: Mapping[str, Any], metrics: Metrics) -> Section:
     """Everything needed to make the run again."""
     groups: dict[str, dict[str, str]] = {"Data": {}, "Model": look.model_facts(), "Training": {}}
     for name, value in description.items():
+        if name in _FOR_RESUMING:
+            continue
         groups.setdefault(name.capitalize() if isinstance(value, Mapping) else "Versions", {}).update(
             _flat(value) if isinstance(value, Mapping) else {name: _plain(value)}
         )
@@ -26,6 +31,7 @@ def provenance_section(look: Look, description: Mapping[str, Any], metrics: Metr
         groups["Training"] |= {
             "steps taken": f"{last['step']:,}",
             "epochs taken": f"{last['epoch']:.4g}",
+            "updates left out": f"{last.get('skipped', 0):,}",
             "time": duration(last["seconds"]),
         }
     groups.setdefault("Versions", {}).update(_versions())

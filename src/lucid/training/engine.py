@@ -1,62 +1,211 @@
-"""Devices and precision, from Lightning Fabric: the one file that knows it."""
+"""Processes, devices and precision: the one file that knows PyTorch's distributed engine.
+
+`torchrun` (or SLURM, or anything else that sets RANK, WORLD_SIZE and MASTER_ADDR) starts the processes; alone, there is
+one. Weights and their gradients are kept alike by PyTorch's `DistributedDataParallel`, or divided by its `fully_shard`.
+"""
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any
+import copy
+import os
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
+import torch.distributed as dist  # noqa: TID251  this is the file
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh  # noqa: TID251  this is the file
+from torch.distributed.fsdp import FSDPModule, fully_shard  # noqa: TID251  this is the file
+from torch.distributed.rendezvous import rendezvous  # noqa: TID251  this is the file
+from torch.distributed.tensor import DTensor, distribute_tensor  # noqa: TID251  this is the file
+from torch.nn.parallel import DistributedDataParallel
 
-from lucid.training.settings import PRECISIONS, Settings
+from lucid.data import Share
+from lucid.training.networks import networks_of
+from lucid.training.precision import device_of, precision_of
+from lucid.training.settings import Settings
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+__all__ = ["Engine", "as_sharded", "gradient_norm", "is_main_process", "was_restarted", "whole"]
 
-__all__ = ["make_engine"]
+_HALF = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
+_UNIT = 1_000_000
+"""Parameters from which on a layer is gathered and freed by itself; smaller ones go with the rest."""
 
 
-def make_engine(settings: Settings) -> Fabric:
-    """A Fabric for one device in the precision asked for.
+def is_main_process() -> bool:
+    """Whether this process is the one that writes and speaks."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def was_restarted() -> bool:
+    """Whether the processes were started again after one was lost, by torchrun or by SLURM."""
+    return any(int(os.environ.get(name, "0")) > 0 for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))
+
+
+class Engine:
+    """Where a run computes, and with whom.
+
+    Args:
+        settings: Of the run.
+        dtype: Of the model's parameters as they were given.
+
+    Attributes:
+        rank: Which process this is.
+        of: How many there are.
+        device: Where this one computes.
+        precision: The precision, "auto" decided.
+        dtype: Of the weights.
 
     Raises:
-        ValueError: If the device is not there, or cannot compute in that precision.
+        ValueError: If the device is not there or cannot compute in that precision, or batches cannot be divided.
     """
-    with warnings.catch_warnings():
-        # Lightning warns about packages of its own; nothing a user of ours could act on.
-        warnings.simplefilter("ignore")
-        from lightning_fabric import Fabric
 
-    device = _device(settings)
-    if settings.precision == "fp16-mixed" and device != "cuda":
-        raise ValueError(f"fp16-mixed needs a CUDA device; the device is {device}. bf16-mixed runs on both")
-    if settings.precision not in ("bf16-mixed", "fp16-mixed"):
-        precision: Any = PRECISIONS[settings.precision]
-        return Fabric(accelerator=device, devices=1, precision=precision)
-    return Fabric(accelerator=device, devices=1, plugins=[_networks_only(PRECISIONS[settings.precision], device)])
+    def __init__(self, settings: Settings, dtype: torch.dtype) -> None:
+        self.device = device_of(settings, int(os.environ.get("LOCAL_RANK", "0")))
+        self.precision = precision_of(settings, self.device, dtype)
+        self.dtype = torch.float64 if self.precision == "float64" else torch.float32
+        self._half = _HALF.get(self.precision)
+        self._sharded = settings.strategy == "sharded"
+        self._started = self._start()
+        self.rank, self.of = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        if settings.batch_size < self.of:
+            raise ValueError(
+                f"batch_size counts the examples of all processes together: {settings.batch_size} cannot be divided "
+                f"among {self.of}"
+            )
+        # Flags and sums of the host go their own way, and do not wait for the device.
+        self._hosts: Any = dist.new_group(backend="gloo") if self.of > 1 else None
+
+    def _start(self) -> bool:
+        """Join the other processes; whether it was done here, and not by the caller before."""
+        if dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return False
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+        # torchrun may keep its store when it starts processes again: none may find the addresses of the last start.
+        store, rank, of = next(rendezvous("env://"))
+        count = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"start {count}", store)  # pyright: ignore[reportPrivateImportUsage]
+        backend = "nccl" if self.device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=of)
+        return True
+
+    @contextmanager
+    def running(self) -> Generator[None]:
+        """Leave the other processes afterwards, if this engine joined them."""
+        try:
+            yield
+        finally:
+            if self._started and dist.is_initialized():
+                dist.destroy_process_group()
+
+    @property
+    def share(self) -> Share:
+        """Which rows of every batch are this process's."""
+        return Share(self.rank, self.of)
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes and speaks."""
+        return self.rank == 0
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Networks compute in half precision within it, where that was chosen."""
+        return torch.autocast(self.device.type, self._half) if self._half is not None else nullcontext()
+
+    # The model
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """The model that is trained: `model` itself on the device, or a copy of it where weights are sharded.
+
+        A sharded model can no longer be used as a plain one; so the copy is sharded, and `model` receives its weights
+        whenever it is saved, and at the end.
+        """
+        if self.of == 1 or not self._sharded:
+            return model.to(self.device, self.dtype)
+        model.to(dtype=self.dtype)
+        return copy.deepcopy(model).to(self.device)
+
+    def distribute(self, step: nn.Module, model: nn.Module) -> nn.Module:
+        """The step, synchronised with those of the other processes; all begin with the weights of the first.
+
+        Args:
+            step: What is called: the model and the objective.
+            model: The model within it, as `place` gave it.
+        """
+        if self.of == 1:
+            return step
+        if not self._sharded:
+            own = [f"model.{name}" for name in ("beta_step", "latent_shapes")]  # the same in every process
+            DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(step, own)  # pyright: ignore[reportPrivateUsage]
+            for tensor in model.buffers():
+                dist.broadcast(tensor, 0)
+            return DistributedDataParallel(step, gradient_as_bucket_view=True)
+        for tensor in (*model.parameters(), *model.buffers()):
+            dist.broadcast(tensor.detach(), 0)
+        mesh = init_device_mesh(self.device.type, (self.of,))
+        for unit in _units(model):
+            fully_shard(unit, mesh=mesh)
+        fully_shard(step, mesh=mesh)
+        return step
+
+    def accumulating(self, step: nn.Module, last: bool) -> AbstractContextManager[Any]:
+        """Within it, a backward pass adds to the gradients; only the last one of a batch synchronises them."""
+        if isinstance(step, DistributedDataParallel) and not last:
+            return step.no_sync()
+        if isinstance(step, FSDPModule):
+            step.set_requires_gradient_sync(last)
+        return nullcontext()
+
+    # Agreement
+
+    def sum(self, numbers: Sequence[float]) -> list[float]:
+        """Sums over the processes, in float64."""
+        return self._reduce(numbers, dist.ReduceOp.SUM)
+
+    def any(self, flags: Sequence[bool]) -> list[bool]:
+        """Of each flag, whether it is set in any process."""
+        return [bool(flag) for flag in self._reduce([float(flag) for flag in flags], dist.ReduceOp.MAX)]
+
+    def _reduce(self, numbers: Sequence[float], how: Any) -> list[float]:
+        if self.of == 1:
+            return list(numbers)
+        held = torch.tensor(numbers, dtype=torch.float64)
+        dist.all_reduce(held, how, self._hosts)
+        return held.tolist()
+
+    def wait_for_main(self) -> None:
+        """Go on when every process has come here, so the first has written what the others will read."""
+        if self.of > 1:
+            dist.barrier(self._hosts)
 
 
-def _networks_only(precision: str, device: str) -> Any:
-    """Fabric's mixed precision without its conversion of inputs.
-
-    Fabric rounds every input to the half-precision type. Data must not be: 8 bits of mantissa move 8-bit pixels off
-    their levels. Only the networks run in half precision, by autocast; the model draws and evaluates densities in
-    float32.
-    """
-    from lightning_fabric.plugins.precision import MixedPrecision
-
-    class NetworksOnly(MixedPrecision):
-        def convert_input(self, data: Any) -> Any:
-            return data
-
-    chosen: Any = precision
-    return NetworksOnly(chosen, device)
+def _units(model: nn.Module) -> list[nn.Module]:
+    """Layers that are large enough to be gathered, and freed again, one at a time."""
+    found: list[nn.Module] = []
+    for network in networks_of(model).values():
+        # The model may run the layers of a Sequential itself, to have what enters its last one.
+        layers = list(network) if isinstance(network, nn.Sequential) else [network]
+        found += [layer for layer in layers if sum(p.numel() for p in layer.parameters()) >= _UNIT]
+    return found
 
 
-def _device(settings: Settings) -> str:
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if settings.device == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if available[name])
-    if not available[settings.device]:
-        there = ", ".join(name for name, here in available.items() if here)
-        raise ValueError(f"device {settings.device!r} is not available here; there is: {there}")
-    return settings.device
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that may be sharded; every process must ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def as_sharded(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor divided as `like` is; every process must ask, and the first one's numbers count."""
+    if not isinstance(like, DTensor):
+        return tensor
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
+
+
+def gradient_norm(gradients: list[Tensor]) -> Tensor:
+    """The norm of all gradients together, over all processes; every process must ask."""
+    if any(isinstance(gradient, DTensor) for gradient in gradients):
+        return whole(torch.nn.utils.get_total_norm(gradients))
+    norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+    return torch.linalg.vector_norm(torch.stack(norms))

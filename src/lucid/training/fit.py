@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import Tensor
-from torch.optim import Optimizer
+from typing import TYPE_CHECKING, Any, Literal
 
 from lucid.models import LatentModel
 from lucid.objectives import Objective, objective_of
 from lucid.training.loop import Loop
+from lucid.training.optimizers import OptimizerFactory
 from lucid.training.progress import Progress, ProgressBar, Silent
-from lucid.training.result import FitResult, OptimizerFactory
+from lucid.training.result import FitResult
+from lucid.training.run import RunFolder
 from lucid.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,8 +28,8 @@ def fit(
     out: str | Path | None = None,
     settings: Settings | None = None,
     objective: Objective | None = None,
-    optimizer: OptimizerFactory | None = None,
-    resume: bool = False,
+    optimizer: OptimizerFactory | str | None = None,
+    resume: bool | Literal["auto"] = False,
     progress: bool | Progress = True,
     tensorboard: bool = False,
     description: Mapping[str, Any] | None = None,
@@ -51,8 +49,8 @@ def fit(
         out: Folder of the run; None keeps nothing on disk.
         settings: How to train; single settings may be given by name instead, `fit(model, data, epochs=20)`.
         objective: What is minimised; None is what the model's own configuration states.
-        optimizer: Makes the optimizer from the parameters; None is AdamW, fused, no decay on biases and gains.
-        resume: Go on with the run in `out`.
+        optimizer: The setting of that name, "adamw" or "adamax", or what makes one from the parameters.
+        resume: Go on with the run in `out`; "auto" does so if there is one, and begins one if there is none.
         progress: Whether to show a bar on stderr, or who is told instead.
         tensorboard: Whether to write TensorBoard event files into the run folder too.
         description: More to write into run.json, such as how the model was made.
@@ -75,18 +73,23 @@ def fit(
 
     if not isinstance(model, LatentModel):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"model must be a model of lucid's, such as lucid.models.VAE; received {type(model).__name__}")
+    if isinstance(optimizer, str):
+        more, optimizer = {**more, "optimizer": optimizer}, None
     if settings is not None and more:
         raise TypeError(f"give settings, or single settings by name, not both; received settings and {', '.join(more)}")
     settings = settings or Settings.of(**more)
     if resume and out is None:
         raise ValueError("resume needs out, the folder of the run to go on with")
+    if resume == "auto":
+        # Nobody writes before all are here, so every process decides alike.
+        resume = out is not None and RunFolder(Path(out)).description.exists()
     dataset = data if isinstance(data, data_room.Dataset) else data_room.load(data)
     loop = Loop(
         model,
         dataset,
         settings,
         objective or objective_of(model),
-        optimizer or _adamw(settings),
+        optimizer,
         out=None if out is None else Path(out),
         progress=_progress(progress),
         tensorboard=tensorboard,
@@ -99,19 +102,3 @@ def _progress(progress: bool | Progress) -> Progress:
     if isinstance(progress, bool):
         return ProgressBar() if progress else Silent()
     return progress
-
-
-def _adamw(settings: Settings) -> OptimizerFactory:
-    def make(parameters: Iterable[Tensor]) -> Optimizer:
-        matrices: list[Tensor] = []
-        vectors: list[Tensor] = []
-        for parameter in parameters:
-            (matrices if parameter.dim() >= 2 else vectors).append(parameter)
-        groups: list[dict[str, Any]] = [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        groups = [group for group in groups if group["params"]]
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
-
-    return make

@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-import json
 import math
-import signal
-import threading
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import torch
 from torch import Tensor
 
-import lucid
-from lucid import io
-from lucid.models import LatentModel, evaluating
-from lucid.objectives import Objective, Schedule, Terms
-from lucid.training.checkpoint import Position, load_checkpoint, save_checkpoint
-from lucid.training.engine import make_engine
-from lucid.training.metrics import Averages, MetricsWriter, Window
-from lucid.training.nonfinite import NonFiniteLossError, explain
-from lucid.training.progress import Progress
-from lucid.training.result import FitResult, OptimizerFactory
+from lucid.data import Portion
+from lucid.distributions import Rows
+from lucid.models import LatentModel
+from lucid.objectives import Objective, Schedule
+from lucid.training.average import WeightAverage
+from lucid.training.compilation import compile_update, long_enough, worth_compiling
+from lucid.training.engine import Engine, whole
+from lucid.training.host import keep_large_blocks, without_denormals
+from lucid.training.identity import describe_run, refuse_other_run
+from lucid.training.keeper import Keeper
+from lucid.training.metrics import MetricsWriter
+from lucid.training.nonfinite import NonFiniteLossError, StalledTrainingError, explain
+from lucid.training.optimizers import OptimizerFactory, make_optimizer
+from lucid.training.progress import Progress, Silent
+from lucid.training.randomness import Randomness
+from lucid.training.result import FitResult
 from lucid.training.run import Run, RunFolder
 from lucid.training.settings import Settings
+from lucid.training.signals import StopSignal
+from lucid.training.state import Position, RunState
 from lucid.training.step import TrainingStep
+from lucid.training.update import Update
+from lucid.training.validation import measure
+from lucid.training.window import Averages, Window
 
 if TYPE_CHECKING:
     from lucid.data import Dataset, Split
 
 __all__ = ["Loop"]
+
+_AGREE_EVERY = 16
+"""Steps after which several processes ask each other whether to stop or to save."""
 
 
 class Loop:
@@ -44,7 +53,7 @@ class Loop:
         data: What it is trained on.
         settings: How.
         objective: What is minimised.
-        optimizer: Makes the optimizer from the parameters.
+        optimizer: Makes the optimizer from the parameters; None is what the settings name.
         out: Folder of the run, or None.
         progress: Who is told how it goes.
         tensorboard: Whether to write event files too.
@@ -57,74 +66,87 @@ class Loop:
         data: Dataset,
         settings: Settings,
         objective: Objective,
-        optimizer: OptimizerFactory,
+        optimizer: OptimizerFactory | None,
         *,
         out: Path | None,
         progress: Progress,
         tensorboard: bool,
         description: dict[str, Any],
     ) -> None:
-        self.model = model
         self.data = data
         self.settings = settings
         self.objective = objective
-        self.progress = progress
         self.tensorboard = tensorboard
-        self.folder = None if out is None else RunFolder(out)
         self.total_steps = settings.total_steps(data.train.size)
+        self._validate_every = settings.steps_between_validations(data.train.size)
         self.final_beta = objective.beta(max(self.total_steps, _length(objective)))
-        self.description = {
-            **description,
-            "data": data.source,
-            "training": asdict(settings),
-            "protocol": asdict(data.protocol),
-            "versions": {"lucid": lucid.__version__, "torch": torch.__version__},
-        }
-        self.engine = make_engine(settings)
-        self.generator = torch.Generator(self.engine.device).manual_seed(settings.seed)
-        self.step = TrainingStep(model, objective, self.generator)
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        _, self.optimizer = self.engine.setup(self.step, optimizer(self.parameters))
-        self.dtype = next(model.parameters()).dtype
+        self.engine = Engine(settings, _dtype_of(model))
+        self.progress = progress if self.engine.main else Silent()
+        self.description = describe_run(model, data, settings, objective, self.engine, description)
+
+        model.protocol = data.protocol
+        self.given = model
+        self.model = cast("LatentModel", self.engine.place(model))
+        self.randomness = Randomness(settings.seed, self.engine.device, self.engine.rank)
+        self.step = TrainingStep(self.model, objective)
+        self.distributed = self.engine.distribute(self.step, self.model)
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = make_optimizer(parameters, settings) if optimizer is None else optimizer(parameters)
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
-        model.protocol = data.protocol
+        self.update = Update(self.distributed, self.step, self.optimizer, self.engine, settings, self.randomness)
+        self.average = None if settings.ema is None else WeightAverage(self.model, settings.ema)
 
         self.position = Position()
         self.window = Window()
         self.best: dict[str, Tensor] = {}
+        self.state = RunState(self.model, self.optimizer, self.update, self.average, self.position, self.best)
         self.validation: Averages | None = None
-        self._stop = False
-        self._saved_at = time.monotonic()
+        self.stop = StopSignal()
+        self._stopping = False
+        self._explained = 0
+        self._culprit = "not found in the rows of this process"
+        tell = self.progress.message
+        self.out = out
+        self.keeper = None if out is None else Keeper(RunFolder(out), self.state, model, self.engine, settings, tell)
+        self._unsaved: str | None = None
 
     # The run as a whole
 
     def run(self, *, resume: bool) -> FitResult:
         """Train to the end, or until interrupted."""
-        self._prepare_folder(resume)
-        with self._own_randomness(), self._stopping_at_interrupt():
-            if resume:
-                self._restore()
+        before = None
+        if self.out is not None and resume:
+            before = Run(self.out).description
+            refuse_other_run(before, self.description, self.out)
+        keep_large_blocks()
+        with ExitStack() as stack:
+            stack.enter_context(self.engine.running())
+            if self.keeper is not None:
+                stack.enter_context(self.keeper.holding())
+            stack.enter_context(self.randomness.borrowed())
+            stack.enter_context(without_denormals())
+            stack.enter_context(self.stop)
+            self._begin(before)
             notes = self._foresee()
-            keep = self.position.step
-            with MetricsWriter(self._path(), tensorboard=self.tensorboard, keep_until=keep) as writer:
+            with self._writer() as writer:
                 self.progress.begin(self.position.step, self.total_steps)
                 try:
                     self.advance(writer, self.total_steps)
                 finally:
                     self.progress.end()
-            self._save()
-        return self._result(notes)
+            self._conclude()
+            return self._result(notes)
 
     def advance(self, writer: MetricsWriter, until: int) -> None:
         """Train until `until` steps are done, or an interruption."""
         position = self.position
         self.model.train()
-        while position.step < until and not self._stop:
+        while position.step < until and not self._ended:
             before = position.batch
-            for x in self._batches():
-                self._update(x, writer)
-                if position.step >= until or self._stop:
+            for portion in self.portions():
+                self._update(portion, writer)
+                if position.step >= until or self._ended:
                     break
             else:
                 if before == 0 and position.batch == 0:
@@ -134,157 +156,188 @@ class Loop:
                 position.epoch += 1
                 position.batch = 0
 
-    def _batches(self) -> Iterator[Tensor]:
+    @property
+    def _ended(self) -> bool:
+        return self._stopping or self.position.stopped
+
+    def portions(self) -> Iterator[Portion]:
+        """This process's rows of the batches of the present pass that are still to come."""
         position = self.position
-        return self.data.train.batches(
+        return self.data.train.portions(
             self.settings.batch_size,
-            device=str(self.engine.device),
+            device=self.engine.device,
             seed=self.settings.seed,
             epoch=position.epoch,
             start=position.batch,
+            share=self.engine.share,
         )
 
-    def _update(self, x: Tensor, writer: MetricsWriter) -> None:
+    def _update(self, portion: Portion, writer: MetricsWriter) -> None:
         started = time.perf_counter()
         position, settings = self.position, self.settings
         beta = self.objective.beta(position.step)
         factor = settings.learning_rate_at(position.step, self.total_steps) / settings.learning_rate
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        drawn_from = self.generator.get_state()
+        portion = portion._replace(x=portion.x.to(self.engine.dtype))
         # Every example is looked at once, on the first pass.
-        terms = self._terms(x, [beta], check=position.epoch == 0)[0]
-        loss = terms.loss.item()
-        if not math.isfinite(loss):
-            with self.engine.autocast():
-                culprit = explain(self.step, x.to(self.dtype), drawn_from)
-            raise NonFiniteLossError(position.step, loss, culprit)
-        for parameter in self.parameters:  # what zero_grad does, without its profiling
-            parameter.grad = None
-        self.engine.backward(terms.loss)
-        self.optimizer.step()
+        for counted in self.update(portion, beta, position.step, check=position.epoch == 0):
+            self.window.add(counted.terms, counted.examples)
+        if self.update.guard.streak:
+            self._consider(portion)
+        if self.average is not None:
+            self.average.update(position.step)
         self._count_beta_step()
-        self.window.add(terms, len(x))
         position.step += 1
         position.batch += 1
         position.seconds += time.perf_counter() - started
         self._tell(writer, beta)
 
-    def _terms(self, x: Tensor, betas: list[float], *, check: bool = False) -> list[Terms]:
-        # Fabric's wrapper of a module walks through all arguments and results in Python, 2 % of a small network's step.
-        # On one device, all that it adds is this context and this conversion.
-        with self.engine.autocast():
-            return self.step(x.to(self.dtype), betas, check)
+    def _consider(self, portion: Portion) -> None:
+        """An update was left out: say where it went wrong, and whether training can go on."""
+        guard, step = self.update.guard, self.position.step
+        first = step + 1 - guard.streak
+        lost = guard.streak >= self.settings.max_skips
+        if guard.broken and guard.broken != self._explained and (guard.streak == 1 or lost) and len(portion.x):
+            self._explained = guard.broken
+            self.randomness.at("train", step)
+            noise = Rows(self.randomness.noise, portion.first, portion.whole)
+            with self.engine.autocast():
+                culprit = explain(self.model, portion.x, noise)
+            if culprit.lasting or lost:
+                raise NonFiniteLossError(first, culprit.what)
+            self._culprit = culprit.what
+            if self.update.scaler is None:  # which tries how large its scale may be
+                self.progress.message(
+                    f"step {step}: the update was left out, since its gradient is not finite. First non-finite: "
+                    f"{culprit.what}"
+                )
+        elif lost:
+            raise StalledTrainingError(first, guard.streak, self.settings.skip)
+
+    def _refuse_untrained(self) -> None:
+        """A run whose every update was left out has not trained."""
+        self.update.guard.read()
+        guard = self.update.guard
+        if guard.streak and guard.skipped >= self.position.step:
+            if guard.broken:
+                raise NonFiniteLossError(0, self._culprit)
+            raise StalledTrainingError(0, guard.streak, self.settings.skip)
 
     def _tell(self, writer: MetricsWriter, beta: float) -> None:
         position = self.position
-        validating = position.step % self._validate_every() == 0 or position.step == self.total_steps
+        at_the_end = position.step == self.total_steps
+        validating = at_the_end or position.step % self._validate_every == 0
         if self.progress.wants_update():
-            self.progress.update(position.step, self.window.averages(), beta, self._speed())
+            self.update.guard.read()
+            skipped = self.update.guard.skipped
+            self.progress.update(position.step, self.window.averages(), beta, self._speed(), skipped)
         if validating or position.step % self.settings.log_every == 0:
-            writer.write("train", self.window.averages(), **self._where(beta))
+            self.update.guard.read()
+            writer.write("train", self.window.averages(self.engine.sum), **self._where(beta))
             self.window = Window()
-        if validating and self._validates():
+        if validating:
+            self._refuse_untrained()
+        if validating and self.data.validation.size != 0:
             self._validate(writer, beta)
-            if time.monotonic() - self._saved_at >= self.settings.checkpoint_seconds:
-                self._save()
+        stop, save = self._agreed(self.stop.received, self.keeper is not None and self.keeper.due)
+        self._stopping |= stop
+        if save:
+            self._save()
+
+    def _agreed(self, stop: bool, save: bool) -> tuple[bool, bool]:
+        """What all processes do: what any of them was told to, or the first one's clock says."""
+        if self.engine.of == 1:
+            return stop, save
+        if self.position.step % _AGREE_EVERY and self.position.step != self.total_steps:
+            return False, False
+        stop, save = self.engine.any([stop, save and self.engine.main])
+        return stop, save
 
     # Validation
 
-    def _validates(self) -> bool:
-        return self.data.validation.size != 0
-
     def _validate(self, writer: MetricsWriter, beta: float) -> None:
-        now, at_the_end = self._measure(self.data.validation, [beta, self.final_beta])
+        position = self.position
+        with nullcontext() if self.average is None else self.average.in_place():
+            now, at_the_end = self.measure(self.data.validation, [beta, self.final_beta])
+            better = math.isfinite(at_the_end.loss) and (
+                position.best_loss is None or at_the_end.loss < position.best_loss
+            )
+            if better:
+                self.best.clear()
+                self.best |= {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.validation = now
         writer.write("validation", now, **self._where(beta))
         if not math.isfinite(at_the_end.loss):
-            raise NonFiniteLossError(
-                self.position.step, at_the_end.loss, "the validation loss, after a finite training loss"
-            )
-        if at_the_end.loss < self.position.best_loss:
-            self.position.best_loss, self.position.best_step = at_the_end.loss, self.position.step
-            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            raise NonFiniteLossError(position.step, "the validation loss, after a finite training loss")
+        if better:
+            position.best_loss, position.best_step, position.stale = at_the_end.loss, position.step, 0
+            return
+        position.stale += 1
+        if self.settings.early_stopping is not None and position.stale >= self.settings.early_stopping:
+            position.stopped = True
 
-    def _measure(self, split: Split, betas: list[float]) -> list[Averages]:
+    def measure(self, split: Split, betas: Sequence[float]) -> list[Averages]:
         """The objective over a split at several β, every example once, with the same draws each time."""
-        windows = [Window() for _ in betas]
-        self.step.generator = torch.Generator(self.engine.device).manual_seed(self.settings.seed)
-        try:
-            with evaluating(self.model):
-                for x in split.batches(self.settings.batch_size, device=str(self.engine.device)):
-                    for window, terms in zip(windows, self._terms(x, betas), strict=True):
-                        window.add(terms, len(x))
-        finally:
-            self.step.generator = self.generator
-        return [window.averages() for window in windows]
+        return measure(
+            *(self.distributed, self.model, split, betas),
+            engine=self.engine,
+            randomness=self.randomness,
+            batch_size=self.settings.batch_size,
+        )
 
-    # The folder
+    # The run folder
 
-    def _path(self) -> Path | None:
-        return None if self.folder is None else self.folder.path
+    def _writer(self) -> MetricsWriter:
+        path = self.out if self.engine.main else None
+        step, tell = self.position.step, self.progress.message
+        return MetricsWriter(path, tensorboard=self.tensorboard, keep_until=step, tell=tell)
 
-    def _prepare_folder(self, resume: bool) -> None:
-        if self.folder is None:
+    def _begin(self, before: dict[str, Any] | None) -> None:
+        """Take up the run in the folder, as it was described before, or leave there what it takes to begin again."""
+        self._compile(None if before is None else before["training"].get("compile"))
+        if self.keeper is None:
             return
-        if not resume:
-            if self.folder.description.exists():
-                raise FileExistsError(
-                    f"{self.folder.path} already holds a run: resume it (--resume {self.folder.path}), "
-                    "or choose another folder"
-                )
-            self.folder.path.mkdir(parents=True, exist_ok=True)
-            io.write_json(self.folder.description, self.description)
-            return
-        self._check_same_run(Run(self.folder.path).description)
-        io.write_json(self.folder.description, self.description)
+        if before is None:
+            self.keeper.begin(self.description)
+        elif self.keeper.take_up(self.description):
+            # The sums of all processes are in it: the others begin at nought.
+            sums = self.position.window
+            self.window = Window(sums if self.engine.main else [0.0] * len(sums))
+            patience = self.settings.early_stopping  # which may be longer now
+            self.position.stopped = patience is not None and self.position.stale >= patience
 
-    def _check_same_run(self, before: Any) -> None:
-        """A resumed run may be longer; nothing else about it may differ."""
-        now = json.loads(json.dumps(self.description))
-        differing = [name for name in ("data", "protocol") if before.get(name) != now.get(name)]
-        for name, value in now["training"].items():
-            free = name in ("epochs", "steps", "log_every", "checkpoint_seconds", "device")
-            if not free and before["training"].get(name) != value:
-                differing.append(f"{name} (was {before['training'].get(name)}, now {value})")
-        if differing:
-            raise ValueError(
-                f"the run in {self._path()} cannot be resumed with other {', '.join(differing)}: "
-                "only its length may change"
-            )
-
-    def _restore(self) -> None:
-        assert self.folder is not None
-        if not self.folder.checkpoint.exists():
-            return
-        optimizer = self.optimizer.optimizer
-        self.position, self.best = load_checkpoint(self.folder.checkpoint, self.model, optimizer, self.generator)
-        self.window = Window(self.position.window)
+    def _compile(self, before: Any) -> None:
+        """Have the step compiled, if that was said, decided when the run began, or is decided now by measuring."""
+        wanted = self.settings.compile if self.settings.compile != "auto" or before is None else bool(before)
+        if wanted == "auto" and (self.engine.of > 1 or not long_enough(self.total_steps)):
+            wanted = False
+        if wanted:
+            portion = next(self.portions())
+            portion = portion._replace(x=portion.x.to(self.engine.dtype))
+            if wanted == "auto":
+                wanted = worth_compiling(self.update, portion, self.total_steps, self.progress.message)
+            if wanted:
+                compile_update(self.update, portion)
+        self.description["training"]["compile"] = wanted
 
     def _save(self) -> None:
-        """Write the checkpoint, then the artefact of the best model."""
-        if self.folder is None:
-            return
-        self.position.window = self.window.state()
-        save_checkpoint(
-            self.folder.checkpoint, self.position, self.model, self.best, self.optimizer.optimizer, self.generator
-        )
-        with self._best_weights():
-            io.save(self.model, self.folder.model, self.model.figures)
-        self._saved_at = time.monotonic()
+        if self.keeper is not None:
+            self._sum_up()
+            self.keeper.save()
 
-    @contextmanager
-    def _best_weights(self) -> Generator[None]:
-        """The model with its best weights; afterwards with those in training."""
-        if not self.best:
-            yield
+    def _sum_up(self) -> None:
+        sums = self.window.state()
+        self.position.window = self.engine.sum(sums) if sums else []
+
+    def _conclude(self) -> None:
+        if self.keeper is None:
             return
-        current = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self.model.load_state_dict(self.best)
-        try:
-            yield
-        finally:
-            self.model.load_state_dict(current)
+        self._sum_up()
+        finished = self.position.stopped or self.position.step >= self.total_steps
+        self._unsaved = self.keeper.conclude(self.description, finished=finished)
+        if self._unsaved is not None:
+            self.progress.message(self._unsaved)
 
     # What the user is told
 
@@ -301,56 +354,55 @@ class Loop:
 
     def _result(self, notes: list[str]) -> FitResult:
         position = self.position
-        if self.best:
-            self.model.load_state_dict(self.best)
-        self.model.eval()
-        interrupted = position.step < self.total_steps
+        self.given.load_state_dict({name: whole(value) for name, value in self.state.best_or_last().items()})
+        self.given.eval()
+        out = self.out
+        if self._unsaved is not None:
+            notes = [*notes, self._unsaved]
+        interrupted = position.step < self.total_steps and not position.stopped
         if interrupted:
-            where = (
-                "nothing was saved: give out= to keep runs"
-                if self._path() is None
-                else f"--resume {self._path()} goes on"
-            )
+            where = "nothing was saved: give out= to keep runs" if out is None else f"--resume {out} goes on"
             notes = [*notes, f"stopped after step {position.step} of {self.total_steps}; {where}"]
             self.progress.message(notes[-1])
+        if position.stopped:
+            notes = [*notes, f"stopped early after step {position.step}: no better since step {position.best_step}"]
+        self.update.guard.read()
+        skipped = self.update.guard.skipped
+        if skipped:
+            notes = [*notes, f"{skipped} of {position.step} updates were left out as exceptional"]
         return FitResult(
-            model=self.model,
+            model=self.given,
             steps=position.step,
             total_steps=self.total_steps,
             seconds=position.seconds,
-            best_loss=position.best_loss,
+            best_loss=math.inf if position.best_loss is None else position.best_loss,
             best_step=position.best_step,
             validation=self.validation,
             interrupted=interrupted,
             notes=tuple(notes),
-            out=self._path(),
+            out=out,
+            saved=self._unsaved is None,
+            skipped=skipped,
+            signal=self.stop.number,
         )
 
     def _where(self, beta: float) -> dict[str, float]:
         position = self.position
-        epoch = (
-            position.step / self.settings.steps_per_epoch(self.data.train.size)
-            if self.data.train.size
-            else position.epoch
-        )
-        rate = self.settings.learning_rate_at(position.step - 1, self.total_steps)
+        size = self.data.train.size
+        epoch = position.step / self.settings.steps_per_epoch(size) if size else position.epoch
         return {
             "step": position.step,
             "epoch": round(epoch, 4),
             "beta": beta,
-            "learning_rate": rate,
+            "learning_rate": self.settings.learning_rate_at(position.step - 1, self.total_steps),
+            "skipped": self.update.guard.skipped,
             "examples_per_second": round(self._speed(), 1),
             "seconds": round(position.seconds, 3),
         }
 
     def _speed(self) -> float:
+        """Examples per second over the whole run."""
         return self.position.step * self.settings.batch_size / max(self.position.seconds, 1e-9)
-
-    def _validate_every(self) -> int:
-        if self.settings.validate_every is not None:
-            return self.settings.validate_every
-        size = self.data.train.size
-        return max(50, self.settings.steps_per_epoch(size)) if size else 1000
 
     def _count_beta_step(self) -> None:
         """Keep the model's own β step in step, so that `get_loss` goes on where training stopped."""
@@ -358,33 +410,9 @@ class Loop:
         if isinstance(beta_step, Tensor):
             beta_step += 1
 
-    # Randomness and signals
 
-    @contextmanager
-    def _own_randomness(self) -> Generator[None]:
-        """Seed PyTorch's global stream, which dropout reads, for this run alone; the caller's is put back."""
-        devices = [self.engine.device] if self.engine.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.settings.seed)  # noqa: TID251  inside the fork alone
-            yield
-
-    @contextmanager
-    def _stopping_at_interrupt(self) -> Generator[None]:
-        """The first Ctrl-C ends training after the current step; a second one is Python's own."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.getsignal(signal.SIGINT)
-
-        def stop(_signum: int, _frame: object) -> None:
-            self._stop = True
-            signal.signal(signal.SIGINT, before)
-
-        signal.signal(signal.SIGINT, stop)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+def _dtype_of(model: LatentModel) -> Any:
+    return next(model.parameters()).dtype
 
 
 def _length(objective: Objective) -> int:

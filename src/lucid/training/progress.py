@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from lucid.training.metrics import Averages
+from lucid.training.window import Averages
 
 __all__ = ["Progress", "ProgressBar", "Silent"]
 
@@ -19,7 +19,7 @@ class Progress(Protocol):
         """Whether `update` would be looked at now; finding the numbers makes the host wait for the device."""
         ...
 
-    def update(self, step: int, averages: Averages, beta: float, examples_per_second: float) -> None: ...
+    def update(self, step: int, averages: Averages, beta: float, examples_per_second: float, skipped: int) -> None: ...
 
     def message(self, text: str) -> None: ...
 
@@ -34,7 +34,7 @@ class Silent:
     def wants_update(self) -> bool:
         return False
 
-    def update(self, step: int, averages: Averages, beta: float, examples_per_second: float) -> None: ...
+    def update(self, step: int, averages: Averages, beta: float, examples_per_second: float, skipped: int) -> None: ...
 
     def message(self, text: str) -> None: ...
 
@@ -72,11 +72,12 @@ class ProgressBar:
     def wants_update(self) -> bool:
         return time.monotonic() >= self._next
 
-    def update(self, step: int, averages: Averages, beta: float, examples_per_second: float) -> None:
+    def update(self, step: int, averages: Averages, beta: float, examples_per_second: float, skipped: int) -> None:
         self._next = time.monotonic() + self._interval
         kl = " ".join(f"{value:.2f}" for value in averages.kl)
         bound = f"loss {averages.loss:.2f}  elbo {averages.elbo:.2f}  kl {kl}"
-        numbers = f"{bound}  β {beta:.2g}  {examples_per_second:,.0f} ex/s"
+        left_out = f"  skipped {skipped}" if skipped else ""
+        numbers = f"{bound}  β {beta:.2g}  {examples_per_second:,.0f} ex/s{left_out}"
         if self._console.is_terminal:
             self._bar.update(self._task, completed=step, numbers=numbers)
             self._bar.refresh()

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-from torch.optim import Optimizer
-
 from lucid.models import LatentModel
-from lucid.training.metrics import Averages
+from lucid.training.window import Averages
 
-__all__ = ["FitResult", "OptimizerFactory"]
-
-OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
-"""Makes an optimizer from the parameters to be trained."""
+__all__ = ["FitResult"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +27,9 @@ class FitResult:
         interrupted: Whether it was stopped before its last step.
         notes: What the user should know, in words: a schedule that did not finish, how to go on.
         out: The run folder, if there is one.
+        saved: Whether everything is in the run folder; not where the disk was full at the end.
+        skipped: Updates that were left out as exceptional.
+        signal: The signal that stopped it; 0 without one.
     """
 
     model: LatentModel
@@ -46,3 +42,6 @@ class FitResult:
     interrupted: bool
     notes: tuple[str, ...]
     out: Path | None
+    saved: bool = True
+    skipped: int = 0
+    signal: int = 0

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lucid import io
+from lucid.io.files import remove_leftovers
+from lucid.io.folders import previous_of
 from lucid.models import LatentModel
 from lucid.training.metrics import read_metrics
 
@@ -43,9 +47,9 @@ class RunFolder:
         return self.path / "model"
 
     @property
-    def checkpoint(self) -> Path:
-        """The last checkpoint; it holds the best weights too."""
-        return self.path / "checkpoints" / "last.safetensors"
+    def checkpoints(self) -> Path:
+        """The folder of the last few checkpoints; each holds the best weights too."""
+        return self.path / "checkpoints"
 
     @property
     def evaluation(self) -> Path:
@@ -56,6 +60,31 @@ class RunFolder:
     def report(self) -> Path:
         """The page."""
         return self.path / "report.html"
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed training process left unfinished here; for who holds the `RunLock`.
+
+        (Checkpoints see to their own folder. Evaluations and pages may be in the making beside a training.)
+        """
+        remove_leftovers(self.path, re.escape(self.description.name) + "|" + re.escape(self.model.name))
+        previous = previous_of(self.model)
+        if self.model.exists() and previous.exists():
+            shutil.rmtree(previous)
+        # The library of safetensors writes to a file of its own before it gives it the name it was told.
+        for path in self.checkpoints.glob(".tmp??????"):
+            path.unlink(missing_ok=True)
+
+
+class Finished(NamedTuple):
+    """How a run came to its end.
+
+    Attributes:
+        step: Training steps done.
+        stopped_early: Whether it stopped for want of progress.
+    """
+
+    step: int
+    stopped_early: bool
 
 
 class Run:
@@ -89,6 +118,11 @@ class Run:
         if not isinstance(model, LatentModel):
             raise ValueError(f"{self.folder.model} holds a {type(model).__name__}, not a model of lucid's")
         return model
+
+    def finished(self) -> Finished | None:
+        """How it came to its end; None before that."""
+        said = self.description.get("finished")
+        return Finished(int(said["step"]), bool(said["stopped_early"])) if isinstance(said, dict) else None
 
     def dataset(self) -> Dataset:
         """The data it was trained on, read again the same way.
