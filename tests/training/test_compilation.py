@@ -149,7 +149,7 @@ def compiler() -> Iterator[None]:
 
 @pytest.mark.usefixtures("compiler")
 def test_a_compiled_run_learns_and_resumes_exactly(tmp_path: Path) -> None:
-    """Batches of 32 of 144 examples: the last, of 16, is computed as it is. β changes at each step and binds nothing."""
+    """Batches of 32 of 144 examples: the last, of 16, is computed as it is. β is another at each step."""
     source = data.load(vectors(180))
     settings: dict[str, Any] = {"steps": 40, "batch_size": 32, "learning_rate": 0.02, "warmup": 5, "compile": True}
     settings |= {"objective": ELBO(Linear(steps=40)), "validate_every": 13, "precision": "float32"}

@@ -220,9 +220,7 @@ def test_a_density_that_overflows_from_finite_outputs_is_named() -> None:
     model = vae()
     with torch.no_grad():
         model.decoders[0][2].bias.fill_(3e30)  # type: ignore[index, union-attr]
-    with pytest.raises(
-        NonFiniteLossError, match=r"−log p\(x\|z\), from finite decoder outputs as large as [23]"
-    ):
+    with pytest.raises(NonFiniteLossError, match=r"−log p\(x\|z\), from finite decoder outputs as large as [23]"):
         quiet(model, dataset(), steps=5)
 
 

@@ -99,8 +99,8 @@ def test_a_batch_that_is_not_finite_is_left_out_told_once_and_written_down(tmp_p
     assert (result.steps, result.skipped) == (30, 1)
     # 160 examples in batches of 128 and 32; one column of six is infinite.
     assert watcher.messages == [
-        "step 8: the update was left out, since its gradient is not finite. "
-        "First non-finite: the output of decoders.0 (Failing), 128 of 768 values"
+        "step 8: the update was left out, since its gradient is not finite. First non-finite: the output of "
+         "decoders.0 (Failing), 128 of 768 values"
     ]
     assert result.notes == ("1 of 30 updates were left out as exceptional",)
     lines = [line for line in Run(tmp_path).metrics() if line["split"] == "train"]
@@ -182,7 +182,7 @@ def test_a_run_without_a_single_update_is_not_a_result() -> None:
 def test_gradients_that_never_come_down_again_stall_training() -> None:
     """From step 30 on each is a hundred times longer than the last: no running mean follows that."""
     factors = [1.0] * 30 + [100.0 ** (step + 1) for step in range(12)]
-    words = r"no update was made since step 30: 10 gradients one after another were more than 10 times as long"
+    words = r"since step 30: 10 gradients one after another were not finite, or more than 10 times as long"
     with pytest.raises(StalledTrainingError, match=words) as error:
         fit(vae(), dataset(), steps=60, max_skips=10, objective=Spoiling(factors), progress=False, precision="float64")
     assert error.value.step == 30
@@ -198,7 +198,6 @@ def test_without_a_limit_there_are_words_for_it_too() -> None:
     assert "10 times" in str(StalledTrainingError(3, 7, 10.0))
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="no limit, formatted as a number")
 def test_a_stall_without_a_limit_has_words() -> None:
     """Of a process without rows of its own: nothing there can be traced."""
     assert "not finite" in str(StalledTrainingError(3, 7, None))

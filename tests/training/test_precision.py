@@ -18,6 +18,8 @@ from lucid.training.engine import Engine
 from lucid.training.precision import device_of, has_bfloat16, precision_of
 
 CPU = torch.device("cpu")
+LARGE = torch.nn.Linear(400, 400)
+"""160,000 parameters: with batches of 128, twenty million products."""
 
 
 def with_capabilities(patch: pytest.MonkeyPatch, *names: str) -> None:
@@ -27,10 +29,16 @@ def with_capabilities(patch: pytest.MonkeyPatch, *names: str) -> None:
 @pytest.mark.parametrize("capability", ["avx512_bf16", "amx_bf16", "arm_bf16"])
 def test_auto_is_bfloat16_where_the_processor_computes_in_it(capability: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with_capabilities(monkeypatch, capability)
-    assert precision_of(Settings(), CPU, torch.float32) == "bf16-mixed"
+    assert precision_of(Settings(), CPU, LARGE) == "bf16-mixed"
     with_capabilities(monkeypatch)
     assert not has_bfloat16(CPU)
-    assert precision_of(Settings(), CPU, torch.float32) == "float32"
+    assert precision_of(Settings(), CPU, LARGE) == "float32"
+
+
+def test_auto_stays_in_float32_where_half_precision_costs_more_than_it_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_capabilities(monkeypatch, "avx512_bf16")
+    assert precision_of(Settings(), CPU, vae()) == "float32"
+    assert precision_of(Settings(batch_size=64), CPU, LARGE) == "float32"
 
 
 def test_the_names_of_capabilities_are_those_torch_uses() -> None:
@@ -38,8 +46,8 @@ def test_the_names_of_capabilities_are_those_torch_uses() -> None:
 
 
 def test_auto_is_float64_for_a_model_that_is() -> None:
-    assert precision_of(Settings(), CPU, torch.float64) == "float64"
-    assert precision_of(Settings(precision="float32"), CPU, torch.float64) == "float32"
+    assert precision_of(Settings(), CPU, vae().double()) == "float64"
+    assert precision_of(Settings(precision="float32"), CPU, vae().double()) == "float32"
 
 
 def test_auto_never_imitates_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,13 +58,13 @@ def test_auto_never_imitates_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         return False
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-    assert precision_of(Settings(), torch.device("cuda", 0), torch.float32) == "float32"
+    assert precision_of(Settings(), torch.device("cuda", 0), LARGE) == "float32"
     assert asked == [False]
 
 
 def test_what_a_device_cannot_is_refused() -> None:
     with pytest.raises(ValueError, match="an mps device has no float64; float32 and bf16-mixed run on it"):
-        precision_of(Settings(precision="float64"), torch.device("mps"), torch.float32)
+        precision_of(Settings(precision="float64"), torch.device("mps"), vae())
 
 
 def test_each_process_of_a_machine_has_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +86,7 @@ def test_each_process_of_a_machine_has_a_device_of_its_own(monkeypatch: pytest.M
     ],
 )
 def test_networks_compute_in_what_was_chosen(precision: Any, weights: torch.dtype, inside: torch.dtype) -> None:
-    engine = Engine(Settings(precision=precision), torch.float32)
+    engine = Engine(Settings(precision=precision), vae())
     layer = engine.place(torch.nn.Linear(3, 3))
     with engine.autocast():
         out = layer(torch.randn(2, 3, dtype=engine.dtype))

@@ -82,9 +82,9 @@ def test_data_that_is_slow_to_read_is_noted() -> None:
 
 def test_a_small_network_and_a_neglected_precision_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MODULE, "has_bfloat16", lambda _: True)
-    notes = of(vae()).notes
-    assert any("precision bf16-mixed makes the networks faster" in note for note in notes)
-    assert not any("bf16" in note for note in of(vae(), precision="bf16-mixed").notes)
+    assert any("leave the precision to auto" in note for note in of(vae(), precision="float32").notes)
+    for precision in ("auto", "bf16-mixed"):
+        assert not any("precision" in note for note in of(vae(), precision=precision).notes)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first is remembered, the second is Python's own."""
+"""Ctrl-C and SIGTERM: the first is remembered; a second Ctrl-C is Python's own, a second SIGTERM changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def handlers_are_put_back() -> Iterator[None]:
 
 
 @both
-def test_the_first_signal_is_remembered_and_the_second_is_pythons_own(number: signal.Signals) -> None:
+def test_the_first_signal_is_remembered_and_a_second_ctrl_c_is_pythons_own(number: signal.Signals) -> None:
     came: list[int] = []
     before = signal.signal(number, lambda which, _frame: came.append(which))
     try:
@@ -31,7 +31,8 @@ def test_the_first_signal_is_remembered_and_the_second_is_pythons_own(number: si
             os.kill(os.getpid(), number)
             assert (stop.received, stop.number, came) == (True, number, [])
             os.kill(os.getpid(), number)
-            assert came == [number]
+            # Schedulers send SIGTERM more than once, and the run is being saved.
+            assert came == ([number] if number == signal.SIGINT else [])
         assert stop.received
     finally:
         signal.signal(number, before)

@@ -88,7 +88,6 @@ def test_portions_of_several_processes_make_the_gradient_of_the_whole() -> None:
     torch.testing.assert_close(together, whole, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.xfail(strict=True, reason="every part begins with the same state of the global stream")
 def test_the_parts_of_a_batch_have_dropout_masks_of_their_own() -> None:
     masks: list[Tensor] = []
     model = vae().train()
@@ -126,7 +125,6 @@ def test_an_update_that_is_left_out_changes_nothing(factor: float, clip: float |
 
 
 @paths
-@pytest.mark.xfail(strict=True, reason="only floating-point buffers are kept and put back")
 def test_an_update_that_is_left_out_is_not_among_the_batches_normalisation_has_seen(on_device: bool) -> None:
     """With `momentum=None` the statistics are plain means, and this count is their denominator."""
     model = deterministic(normalised=True)
@@ -161,13 +159,7 @@ def test_one_part_that_is_not_finite_spoils_the_batch(on_device: bool) -> None:
 # The path that looks at nothing
 
 
-DOUBLE = pytest.param(
-    "float64",
-    marks=pytest.mark.xfail(strict=True, reason="the fused kernels take a scale of the gradient in float32 only"),
-)
-
-
-@pytest.mark.parametrize("precision", ["float32", DOUBLE, "bf16-mixed"])
+@pytest.mark.parametrize("precision", ["float32", "float64", "bf16-mixed"])
 @pytest.mark.parametrize("clip", [None, 3.0])
 def test_what_a_device_decides_is_what_the_host_decides(clip: float | None, precision: str) -> None:
     """Fifty updates with spikes and NaN among them: the same are left out, and the weights come out the same."""
@@ -256,7 +248,6 @@ def test_the_watch_for_waiting_sees_the_host_look() -> None:
 
 
 @pytest.mark.usefixtures("as_on_a_device")
-@pytest.mark.xfail(strict=True, reason="β is made a tensor on the host and copied at each step")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own, about its imports
 def test_a_compiled_update_does_not_wait_for_the_device_either() -> None:
     update = update_of(vae().train(), on_device=True)

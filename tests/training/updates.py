@@ -38,7 +38,7 @@ def update_of(
         more: Settings.
     """
     settings = Settings.of(**{"precision": "float32", **more})
-    engine = Engine(settings, next(model.parameters()).dtype)
+    engine = Engine(settings, model)
     model.to(engine.dtype)
     parameters = list(model.parameters())
     made = make_optimizer(parameters, settings) if optimizer is None else optimizer(parameters)

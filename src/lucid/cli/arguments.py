@@ -150,7 +150,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
         "--precision",
         metavar="P",
         help="auto, float32, float64, bf16-mixed or fp16-mixed; densities stay in float32 (auto: bf16-mixed where the "
-        "processor computes in it)",
+        "device computes in it and the model is large enough)",
     )
     training.add_argument(
         "--compile",

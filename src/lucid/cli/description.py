@@ -13,7 +13,7 @@ from lucid.cli.errors import UsageError
 __all__ = ["described", "overriding"]
 
 SECTIONS = ("data", "model", "training")
-_RESULTS = ("protocol", "identity", "finished", "versions", "lucid")
+_RESULTS = ("protocol", "identity", "finished", "launch", "versions", "lucid")
 """What a run.json says that a new run finds out by itself."""
 
 
@@ -35,7 +35,9 @@ def described(path: str | None) -> dict[str, dict[str, Any]]:
         raise UsageError(f"--config takes a .toml file, or the run.json of an earlier run; received {path}")
     said = _parse(file)
     unknown = [
-        name for name in said if name not in (*SECTIONS, "protocol", "identity", "finished", "versions", "lucid")
+        name
+        for name in said
+        if name not in (*SECTIONS, "protocol", "identity", "finished", "launch", "versions", "lucid")
     ]
     if unknown:
         raise UsageError(f"{path} has unknown sections {', '.join(unknown)}; there are {', '.join(SECTIONS)}")

@@ -45,8 +45,10 @@ def train(args: argparse.Namespace) -> int:
     """Train a model as the command line, a file, or an earlier run describes it."""
     if args.resume is not None:
         return _resume(args)
-    if was_restarted() and args.out is not None and (Path(args.out) / "run.json").exists():
-        return _go_on(Run(args.out), args)  # the same command again, after a process was lost
+    if args.out is not None and (Path(args.out) / "run.json").is_file():
+        run = Run(args.out)
+        if was_restarted(run.description.get("launch")):
+            return _go_on(run, args)  # the same command again, after a process was lost
     sections = described(args.config)
     said = overriding(sections["data"], args, _DATA)
     if "source" not in said:
@@ -156,7 +158,9 @@ def _model(dataset: Dataset, said: dict[str, Any], seed: int) -> models.VAE:
 
 def _conclude(result: FitResult, folder: Path, args: argparse.Namespace) -> int:
     if result.interrupted:
-        return 128 + (result.signal or 2)  # the progress display has said how to go on
+        if args.quiet and is_main_process():
+            print(f"lucid: {result.notes[-1]}", file=sys.stderr)
+        return 128 + (result.signal or 2)
     if not is_main_process():
         return 0
     if not result.saved:

@@ -12,7 +12,7 @@ from lucid.report.page import Section
 
 __all__ = ["duration", "provenance_section"]
 
-_FOR_RESUMING = ("identity", "finished")
+_FOR_RESUMING = ("identity", "finished", "launch")
 """What run.json says for the sake of `--resume`, and a reader finds elsewhere on the page."""
 
 

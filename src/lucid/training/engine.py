@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -26,9 +26,21 @@ from lucid.training.networks import networks_of
 from lucid.training.precision import device_of, precision_of
 from lucid.training.settings import Settings
 
-__all__ = ["Engine", "as_sharded", "gradient_norm", "is_main_process", "was_restarted", "whole"]
+__all__ = [
+    "OWN_BUFFERS",
+    "Engine",
+    "as_sharded",
+    "gathered",
+    "gradient_norm",
+    "is_main_process",
+    "was_restarted",
+    "whole",
+]
 
 _HALF = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
+OWN_BUFFERS = ("beta_step", "latent_shapes")
+"""Buffers of lucid's models that say where training is: the same in every process, and no statistics of the data."""
+
 _UNIT = 1_000_000
 """Parameters from which on a layer is gathered and freed by itself; smaller ones go with the rest."""
 
@@ -38,9 +50,20 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def was_restarted() -> bool:
-    """Whether the processes were started again after one was lost, by torchrun or by SLURM."""
-    return any(int(os.environ.get(name, "0")) > 0 for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"))
+def launch() -> str | None:
+    """What torchrun calls the launch of these processes: the same for all of them, on every machine and each start."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return None if name == "none" else name
+
+
+def was_restarted(before: str | None) -> bool:
+    """Whether the processes were started again after one was lost, by torchrun or by SLURM.
+
+    Args:
+        before: What `launch` said when the run began. Counts of starts are each machine's own.
+    """
+    counts = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+    return any(int(os.environ.get(name, "0")) > 0 for name in counts) or (before is not None and before == launch())
 
 
 class Engine:
@@ -48,7 +71,7 @@ class Engine:
 
     Args:
         settings: Of the run.
-        dtype: Of the model's parameters as they were given.
+        model: As it was given.
 
     Attributes:
         rank: Which process this is.
@@ -61,9 +84,9 @@ class Engine:
         ValueError: If the device is not there or cannot compute in that precision, or batches cannot be divided.
     """
 
-    def __init__(self, settings: Settings, dtype: torch.dtype) -> None:
+    def __init__(self, settings: Settings, model: nn.Module) -> None:
         self.device = device_of(settings, int(os.environ.get("LOCAL_RANK", "0")))
-        self.precision = precision_of(settings, self.device, dtype)
+        self.precision = precision_of(settings, self.device, model)
         self.dtype = torch.float64 if self.precision == "float64" else torch.float32
         self._half = _HALF.get(self.precision)
         self._sharded = settings.strategy == "sharded"
@@ -83,10 +106,13 @@ class Engine:
             return False
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
-        # torchrun may keep its store when it starts processes again: none may find the addresses of the last start.
         store, rank, of = next(rendezvous("env://"))
-        count = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        store = dist.PrefixStore(f"start {count}", store)  # pyright: ignore[reportPrivateImportUsage]
+        if os.environ.get("GROUP_WORLD_SIZE") == "1":
+            # torchrun keeps its store when it starts processes again, and none may find the addresses of the last
+            # start. On several machines, which count starts each for itself, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+            # gives a new store.
+            count = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            store = dist.PrefixStore(f"start {count}", store)  # pyright: ignore[reportPrivateImportUsage]
         backend = "nccl" if self.device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=of)
         return True
@@ -137,7 +163,7 @@ class Engine:
         if self.of == 1:
             return step
         if not self._sharded:
-            own = [f"model.{name}" for name in ("beta_step", "latent_shapes")]  # the same in every process
+            own = [f"model.{name}" for name in OWN_BUFFERS]
             DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(step, own)  # pyright: ignore[reportPrivateUsage]
             for tensor in model.buffers():
                 dist.broadcast(tensor, 0)
@@ -194,6 +220,26 @@ def _units(model: nn.Module) -> list[nn.Module]:
 def whole(tensor: Tensor) -> Tensor:
     """All of a tensor that may be sharded; every process must ask."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def gathered(tensors: Mapping[str, Tensor], *, wanted: bool) -> dict[str, Tensor]:
+    """All of each tensor, the sharded ones in the memory of the host; every process must ask.
+
+    One at a time: the device never holds more than one of them whole.
+
+    Args:
+        tensors: By name, in the same order in every process.
+        wanted: Whether this process keeps them; else it is given none.
+    """
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if isinstance(tensor, DTensor):
+            full = tensor.full_tensor()
+            if wanted:
+                found[name] = full.cpu()
+        elif wanted:
+            found[name] = tensor
+    return found
 
 
 def as_sharded(tensor: Tensor, like: Tensor) -> Tensor:

@@ -81,7 +81,6 @@ def fit(
     if resume and out is None:
         raise ValueError("resume needs out, the folder of the run to go on with")
     if resume == "auto":
-        # Nobody writes before all are here, so every process decides alike.
         resume = out is not None and RunFolder(Path(out)).description.exists()
     dataset = data if isinstance(data, data_room.Dataset) else data_room.load(data)
     loop = Loop(

@@ -10,17 +10,18 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.optim import Optimizer
 
 import lucid
 from lucid.models import LatentModel
 from lucid.objectives import Objective
-from lucid.training.engine import Engine
+from lucid.training.engine import Engine, launch
 from lucid.training.settings import Settings
 
 if TYPE_CHECKING:
     from lucid.data import Dataset
 
-__all__ = ["describe_run", "refuse_other_run"]
+__all__ = ["describe_optimizer", "describe_run", "refuse_other_run"]
 
 _MAY_CHANGE = (
     *("epochs", "steps", "early_stopping", "log_every", "checkpoint_seconds", "keep_checkpoints"),
@@ -46,8 +47,15 @@ def describe_run(
             "objective": _lines(objective),
             "data": data.fingerprint(),
         },
+        "launch": launch(),
         "versions": {"lucid": lucid.__version__, "torch": str(torch.__version__)},
     }
+
+
+def describe_optimizer(optimizer: Optimizer) -> list[str]:
+    """Its class, and what it was made with."""
+    options = ", ".join(f"{name}={value}" for name, value in sorted(optimizer.defaults.items()))
+    return [f"{type(optimizer).__qualname__}({options})"]
 
 
 def _lines(thing: object) -> list[str]:

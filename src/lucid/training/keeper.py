@@ -7,12 +7,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import Tensor
-
 from lucid import io
 from lucid.models import LatentModel
 from lucid.training.checkpoints import Checkpoints
-from lucid.training.engine import Engine, whole
+from lucid.training.engine import Engine, gathered
 from lucid.training.lock import RunLock
 from lucid.training.run import RunFolder
 from lucid.training.settings import Settings
@@ -117,13 +115,13 @@ class Keeper:
         # The artefact comes first: a checkpoint must not say that a model is written which a kill then prevents.
         if position.step and (position.best_step != position.artefact_step or not self._state.best):
             self._save_model(wait)
-        tensors, said = self._state.captured()
+        tensors, said = self._state.captured(wanted=self._engine.main)
         if self._engine.main:
             self._checkpoints.save(position.step, tensors, said, wait=wait)
         self._saved_at = time.monotonic()
 
     def _save_model(self, must: bool) -> None:
-        weights = self.best_weights()
+        weights = gathered(self._state.best_or_last(), wanted=self._engine.main)
         if self._engine.main:
             try:
                 io.save(self._model, self.folder.model, self._model.figures, weights=weights)
@@ -136,10 +134,6 @@ class Keeper:
                 return
         self._failing = False
         self._state.position.artefact_step = self._state.position.best_step
-
-    def best_weights(self) -> dict[str, Tensor]:
-        """The weights that did best in validation, or without one the last; whole."""
-        return {name: whole(value) for name, value in self._state.best_or_last().items()}
 
     # The end
 

@@ -17,9 +17,9 @@ from lucid.models import LatentModel
 from lucid.objectives import Objective, Schedule
 from lucid.training.average import WeightAverage
 from lucid.training.compilation import compile_update, long_enough, worth_compiling
-from lucid.training.engine import Engine, whole
+from lucid.training.engine import Engine, gathered
 from lucid.training.host import keep_large_blocks, without_denormals
-from lucid.training.identity import describe_run, refuse_other_run
+from lucid.training.identity import describe_optimizer, describe_run, refuse_other_run
 from lucid.training.keeper import Keeper
 from lucid.training.metrics import MetricsWriter
 from lucid.training.nonfinite import NonFiniteLossError, StalledTrainingError, explain
@@ -80,7 +80,7 @@ class Loop:
         self.total_steps = settings.total_steps(data.train.size)
         self._validate_every = settings.steps_between_validations(data.train.size)
         self.final_beta = objective.beta(max(self.total_steps, _length(objective)))
-        self.engine = Engine(settings, _dtype_of(model))
+        self.engine = Engine(settings, model)
         self.progress = progress if self.engine.main else Silent()
         self.description = describe_run(model, data, settings, objective, self.engine, description)
 
@@ -94,6 +94,7 @@ class Loop:
         self.optimizer = make_optimizer(parameters, settings) if optimizer is None else optimizer(parameters)
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
+        self.description["identity"]["optimizer"] = describe_optimizer(self.optimizer)
         self.update = Update(self.distributed, self.step, self.optimizer, self.engine, settings, self.randomness)
         self.average = None if settings.ema is None else WeightAverage(self.model, settings.ema)
 
@@ -115,13 +116,15 @@ class Loop:
 
     def run(self, *, resume: bool) -> FitResult:
         """Train to the end, or until interrupted."""
-        before = None
-        if self.out is not None and resume:
-            before = Run(self.out).description
-            refuse_other_run(before, self.description, self.out)
         keep_large_blocks()
         with ExitStack() as stack:
             stack.enter_context(self.engine.running())
+            # The first process decides: the others may look only after it has begun to write.
+            (resume,) = self.engine.any([resume and self.engine.main])
+            before = None
+            if self.out is not None and resume:
+                before = Run(self.out).description
+                refuse_other_run(before, self.description, self.out)
             if self.keeper is not None:
                 stack.enter_context(self.keeper.holding())
             stack.enter_context(self.randomness.borrowed())
@@ -185,7 +188,7 @@ class Loop:
             self.window.add(counted.terms, counted.examples)
         if self.update.guard.streak:
             self._consider(portion)
-        if self.average is not None:
+        if self.average is not None and not self.update.left_out:
             self.average.update(position.step)
         self._count_beta_step()
         position.step += 1
@@ -354,7 +357,7 @@ class Loop:
 
     def _result(self, notes: list[str]) -> FitResult:
         position = self.position
-        self.given.load_state_dict({name: whole(value) for name, value in self.state.best_or_last().items()})
+        self.given.load_state_dict(gathered(self.state.best_or_last(), wanted=True))
         self.given.eval()
         out = self.out
         if self._unsaved is not None:
@@ -409,10 +412,6 @@ class Loop:
         beta_step = getattr(self.model, "beta_step", None)
         if isinstance(beta_step, Tensor):
             beta_step += 1
-
-
-def _dtype_of(model: LatentModel) -> Any:
-    return next(model.parameters()).dtype
 
 
 def _length(objective: Objective) -> int:

@@ -39,10 +39,11 @@ class StalledTrainingError(ArithmeticError):
     """
 
     def __init__(self, step: int, streak: int, skip: float | None) -> None:
+        long = "" if skip is None else f", or more than {skip:g} times as long as the typical one"
         super().__init__(
-            f"no update was made since step {step}: {streak} gradients one after another were more than {skip:g} "
-            "times as long as the typical one, or not finite. A smaller learning rate or clip= is the usual cure; "
-            "skip= sets the limit, max_skips= how many may be left out"
+            f"no update was made since step {step}: {streak} gradients one after another were not finite{long}. "
+            "A smaller learning rate or clip= is the usual cure; skip= sets the limit, max_skips= how many may be left "
+            "out"
         )
         self.step = step
 

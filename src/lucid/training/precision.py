@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from lucid.training.settings import Settings
 
 __all__ = ["device_of", "has_bfloat16", "precision_of"]
 
+_MUCH = 20_000_000
 _BFLOAT16 = ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16", "sve_bf16")
 
 
@@ -46,21 +48,26 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def precision_of(settings: Settings, device: torch.device, dtype: torch.dtype) -> str:
+def precision_of(settings: Settings, device: torch.device, model: nn.Module) -> str:
     """The precision of a run, with "auto" decided.
+
+    Half precision is worth its conversions where a step multiplies much: not for a model so small, or batches so small,
+    that parameters times examples are less than twenty million. (At 7 million a step took 1.1 to 1.2 of the time in
+    float32, at 27 million 0.8, at 116 million 0.6.)
 
     Args:
         settings: The run's.
         device: Where it computes.
-        dtype: Of the model's parameters as they were given.
+        model: As it was given.
 
     Raises:
         ValueError: If the device cannot compute in it.
     """
     if settings.precision == "auto":
-        if dtype == torch.float64:
+        if next(model.parameters()).dtype == torch.float64:
             return "float64"
-        return "bf16-mixed" if has_bfloat16(device) else "float32"
+        work = settings.batch_size * sum(parameter.numel() for parameter in model.parameters())
+        return "bf16-mixed" if work >= _MUCH and has_bfloat16(device) else "float32"
     if settings.precision == "float64" and device.type == "mps":
         raise ValueError("an mps device has no float64; float32 and bf16-mixed run on it")
     return settings.precision

@@ -233,8 +233,9 @@ def _notes(shares: dict[str, float], loop: Loop) -> Iterator[str]:
         yield "the networks are so small that the loop around them counts: a larger batch size uses the device better"
     if shares.get(_DENSITIES, 0.0) > 0.4:
         yield "sampling and densities take longer than the networks: a wider network costs little more"
-    if loop.engine.precision == "float32" and has_bfloat16(loop.engine.device):
-        yield "the device computes in bfloat16: precision bf16-mixed makes the networks faster"
+    asked = loop.settings.precision
+    if asked == "float32" and has_bfloat16(loop.engine.device):
+        yield "the device computes in bfloat16, which makes larger networks faster: leave the precision to auto"
 
 
 def _peak(device: torch.device) -> int:

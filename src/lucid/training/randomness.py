@@ -36,10 +36,15 @@ class Randomness:
             torch.cuda.init()
             self._own.append(torch.cuda.default_generators[device.index or 0])
 
-    def at(self, *place: int | str) -> None:
-        """Set both streams to what they are at a place of the run, such as ("train", step)."""
+    def at(self, *place: int | str, part: int = 0) -> None:
+        """Set both streams to what they are at a place of the run, such as ("train", step).
+
+        Args:
+            place: Where in the run.
+            part: Of a batch that is computed in parts; `noise` is the same for all, as it is for all processes.
+        """
         self.noise.manual_seed(_hash(self._seed, *place))
-        mine = _hash(self._seed, "own", self._rank, *place)
+        mine = _hash(self._seed, "own", self._rank, part, *place)
         for generator in self._own:
             generator.manual_seed(mine)
 

@@ -57,8 +57,8 @@ class Settings:
         seed: Of everything random in the run: order, posterior draws, dropout.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", "float32", "float64", "bf16-mixed" or "fp16-mixed"; in the mixed ones only the networks run
-            in half precision, latents and densities stay in float32. "auto" is bf16-mixed where the processor computes
-            in bfloat16, else float32, and float64 for a model in float64.
+            in half precision, latents and densities stay in float32. "auto" is bf16-mixed where the device computes in
+            bfloat16 and the model is large enough to gain from it, else float32; float64 for a model in float64.
         compile: Whether the step is compiled by `torch.compile`. "auto" tries it before a run that is long enough to
             gain from it, and keeps what was measured to be faster.
         strategy: Of several processes: "data-parallel" keeps the whole model in each, "sharded" divides weights,

@@ -11,13 +11,13 @@ __all__ = ["StopSignal"]
 
 
 class StopSignal:
-    """While entered, the first SIGINT (Ctrl-C) or SIGTERM is remembered; a second one is Python's own.
+    """While entered, SIGINT (Ctrl-C) and SIGTERM are remembered; a second Ctrl-C is Python's own.
 
-    Schedulers send SIGTERM some time before they kill; it is answered like Ctrl-C. In a thread other than the main one
-    nothing can be caught, and nothing is.
+    Schedulers send SIGTERM some time before they kill, often more than once: it may come again while the run is being
+    saved. In a thread other than the main one nothing can be caught, and nothing is.
 
     Attributes:
-        number: The signal; 0 before one came.
+        number: The first signal; 0 before one came.
     """
 
     def __init__(self) -> None:
@@ -36,8 +36,9 @@ class StopSignal:
         return self
 
     def _remember(self, number: int, _frame: object) -> None:
-        self.number = number
-        self._restore()
+        self.number = self.number or number
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, self._before.pop(signal.SIGINT))
 
     def _restore(self) -> None:
         while self._before:

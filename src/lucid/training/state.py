@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lucid.training.average import WeightAverage
-from lucid.training.engine import as_sharded, whole
+from lucid.training.engine import as_sharded, gathered
 from lucid.training.update import Update
 
 __all__ = ["Position", "RunState"]
@@ -74,8 +74,8 @@ class RunState:
             return self.best
         return self.model.state_dict() | ({} if self.average is None else self.average.state())
 
-    def captured(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The tensors, whole, and the numbers. Every process must ask; each is given the same."""
+    def captured(self, *, wanted: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The tensors, whole, and the numbers. Every process must ask; who does not want the tensors is given none."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         if self.average is not None:
@@ -94,7 +94,7 @@ class RunState:
             "guard": self.update.guard.state(),
             "scaler": self.update.scaler.state_dict() if self.update.scaler is not None else None,
         }
-        return {name: whole(value) for name, value in tensors.items()}, numbers
+        return gathered(tensors, wanted=wanted), numbers
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Put the run back to where `captured` found it.

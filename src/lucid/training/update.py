@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from lucid.data import Portion, Share
 from lucid.distributions import Rows
 from lucid.objectives import Terms
-from lucid.training.engine import Engine, gradient_norm
+from lucid.training.engine import OWN_BUFFERS, Engine, gradient_norm
 from lucid.training.guard import DeviceGuard, HostGuard
 from lucid.training.optimizers import FusedAdamW, decides_on_device
 from lucid.training.randomness import Randomness
@@ -51,6 +51,7 @@ class Update:
         step: What is called for the terms of a batch.
         guard: What was left out.
         scaler: Of the loss, in fp16.
+        left_out: Whether the last update was, as far as the host knows.
         compiled: What is called in the place of `step` for batches of `compiled_shape`, if anything.
     """
 
@@ -73,12 +74,13 @@ class Update:
         self._recompute = settings.recompute
         self._parameters = [p for p in inner.model.parameters() if p.requires_grad]
         # Statistics, as of batch normalisation: a batch that is left out must leave them alone too.
-        self._buffers = [buffer for buffer in inner.model.buffers() if buffer.is_floating_point()]
+        self._buffers = [buffer for name, buffer in inner.model.named_buffers() if name not in OWN_BUFFERS]
         self._kept = [buffer.clone() for buffer in self._buffers]
         self._spare: Tensor | None = None
         self._seeds: dict[float, Tensor] = {}
         device = engine.device
         self.scaler = GradScaler(device.type) if engine.precision == "fp16-mixed" else None
+        self.left_out = False
         self._on_host = device.type != "cuda" or self.scaler is not None or not decides_on_device(optimizer)
         self.guard = HostGuard(settings.skip) if self._on_host else DeviceGuard(settings.skip, device)
         self.compiled: Callable[..., list[Terms]] | None = None
@@ -110,16 +112,16 @@ class Update:
             parameter.grad = None
         parts = min(self._parts, max(1, -(-portion.whole // self._engine.of)))  # the same in every process
         if parts == 1:
-            return [self._part(portion, beta, number, check)]
+            return [self._part(portion, beta, number, 0, check)]
         counted: list[Counted] = []
         for part in range(parts):
             begin, end = Share(part, parts).rows(len(portion.x))
             here = Portion(portion.x[begin:end], portion.first + begin, portion.whole)
             with self._engine.accumulating(self.step, part == parts - 1):
-                counted.append(self._part(here, beta, number, check))
+                counted.append(self._part(here, beta, number, part, check))
         return counted
 
-    def _part(self, portion: Portion, beta: float, number: int, check: bool) -> Counted:
+    def _part(self, portion: Portion, beta: float, number: int, part: int, check: bool) -> Counted:
         x, first, whole = portion
         examples = len(x)
         if examples == 0:
@@ -127,7 +129,7 @@ class Update:
             x, first = self._stand_in(x), 0
         elif self._spare is None or len(self._spare) != 1:
             self._spare = x[:1].clone() if self._engine.of > 1 or self._parts > 1 else None
-        self._randomness.at("train", number)
+        self._randomness.at("train", number, part=part)
         terms = self.terms(x, first, whole, beta, check)
         self.backward(terms.loss, examples * self._engine.of / whole)
         return Counted(terms, examples)
@@ -137,7 +139,7 @@ class Update:
         with self._engine.autocast(), recomputing(self._inner.model) if self._recompute else nullcontext():
             if self.compiled is not None and x.shape == self.compiled_shape:
                 torch.compiler.cudagraph_mark_step_begin()
-                return self.compiled(x, [torch.tensor(beta, device=x.device)])[0]
+                return self.compiled(x, [torch.full((), beta, device=x.device)])[0]
             noise = self._randomness.noise
             return self.step(x, [beta], noise if whole == len(x) else Rows(noise, first, whole), check)[0]
 
@@ -173,14 +175,15 @@ class Update:
         if isinstance(self.guard, DeviceGuard):
             self._optimizer.found_inf = self.guard.leaves_out(norm)  # pyright: ignore[reportAttributeAccessIssue]
             scale = torch.ones_like(norm) if self._clip is None else (norm / self._clip).clamp(min=1)
-            self._optimizer.grad_scale = scale  # pyright: ignore[reportAttributeAccessIssue]
+            self._optimizer.grad_scale = scale.float()  # pyright: ignore[reportAttributeAccessIssue]
             self._optimizer.step()
             for buffer, kept in zip(self._buffers, self._kept, strict=True):
                 buffer.copy_(torch.where(self._optimizer.found_inf > 0, kept, buffer))  # pyright: ignore[reportAttributeAccessIssue]
             return
         assert isinstance(self.guard, HostGuard)
         length = norm.item()
-        if self.guard.leaves_out(length):
+        self.left_out = self.guard.leaves_out(length)
+        if self.left_out:
             if self._buffers:
                 torch._foreach_copy_(self._buffers, self._kept)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         else:
