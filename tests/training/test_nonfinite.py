@@ -98,10 +98,9 @@ def test_a_batch_that_is_not_finite_is_left_out_told_once_and_written_down(tmp_p
     result = fit(model, dataset(), steps=30, log_every=5, out=tmp_path, progress=watcher, precision="float32")
     assert (result.steps, result.skipped) == (30, 1)
     # 160 examples in batches of 128 and 32; one column of six is infinite.
-    assert watcher.messages == [
-        "step 8: the update was left out, since its gradient is not finite. First non-finite: the output of "
-         "decoders.0 (Failing), 128 of 768 values"
-    ]
+    (message,) = watcher.messages
+    assert message.startswith("step 8: the update was left out, since its gradient is not finite. First non-finite: ")
+    assert message.endswith("the output of decoders.0 (Failing), 128 of 768 values")
     assert result.notes == ("1 of 30 updates were left out as exceptional",)
     lines = [line for line in Run(tmp_path).metrics() if line["split"] == "train"]
     assert [line["skipped"] for line in lines] == [0, 1, 1, 1, 1, 1]

@@ -104,7 +104,7 @@ class DataProtocol:
         """Raw values as the float tensors a model sees, before any binarisation, in float32 (float64 stays)."""
         x = raw if raw.dtype in (torch.float32, torch.float64) else raw.float()
         if self.levels is not None:
-            return x / (self.levels - 1)
+            return x if self.levels == 2 else x / (self.levels - 1)
         if (self.shift, self.scale) == (0.0, 1.0):
             return x
         return (x - self._like(x, self.shift)) / self._like(x, self.scale)
