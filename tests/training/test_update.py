@@ -92,7 +92,7 @@ def test_the_parts_of_a_batch_have_dropout_masks_of_their_own() -> None:
     masks: list[Tensor] = []
     model = vae().train()
     model.encoders[0][2].register_forward_hook(lambda _m, _x, out: masks.append(out.detach() == 0))  # type: ignore[index]
-    update_of(model, accumulate=2).gradients(portion(X), 1.0, 0)
+    update_of(model, accumulate=2, batch_size=len(X)).gradients(portion(X), 1.0, 0)
     assert not torch.equal(*masks)
 
 

@@ -37,7 +37,7 @@ def update_of(
         on_device: Whether the path without a look at any number is taken, which on a CPU is not.
         more: Settings.
     """
-    settings = Settings.of(**{"precision": "float32", **more})
+    settings = Settings.of(**{"precision": "float32", "batch_size": 32, **more})
     engine = Engine(settings, model)
     model.to(engine.dtype)
     parameters = list(model.parameters())

@@ -94,7 +94,7 @@ def _go_on(run: Run, args: argparse.Namespace) -> int:
     finished = run.finished()
     lengthened = any(getattr(args, name) is not None for name in ("steps", "epochs", "early_stopping"))
     if finished is not None and finished.stopped_early and not lengthened:
-        print(
+        _say(
             f"{folder} has finished: it stopped early, after step {finished.step}. --early-stopping with a greater "
             "number goes on"
         )
@@ -102,12 +102,17 @@ def _go_on(run: Run, args: argparse.Namespace) -> int:
     dataset = run.dataset()
     total = settings.total_steps(dataset.train.size)
     if finished is not None and finished.step >= total:
-        print(
+        _say(
             f"{folder} has finished: {finished.step} of {total} steps. --epochs or --steps with a greater number "
             "extends it"
         )
         return 0
     return _fit(dataset, said, settings, folder, args, resume=True)
+
+
+def _say(text: str) -> None:
+    if is_main_process():
+        print(text)
 
 
 def _training(section: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import signal
 from types import TracebackType
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-__all__ = ["OwnStreams", "SeededItems", "SeededWorker"]
+__all__ = ["OwnStreams", "SeededItems", "SeededWorker", "outlive_signals"]
 
 
 def _seed(*purpose: int | str | None) -> None:
@@ -94,6 +95,15 @@ class SeededItems(Dataset[Any]):
         return self._source[row]
 
 
+def outlive_signals(_worker: int) -> None:
+    """Have a worker process leave Ctrl-C and SIGTERM to the one that started it, and end when that one does.
+
+    They come to all processes of a job; one that is saving its work still wants its batches.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 class SeededWorker:
     """Seeds a worker process that reads a stream; a class, so that it can be sent there.
 
@@ -107,4 +117,5 @@ class SeededWorker:
         self._epoch = epoch
 
     def __call__(self, worker: int) -> None:
+        outlive_signals(worker)
         _seed(self._seed, "stream", self._epoch, worker)

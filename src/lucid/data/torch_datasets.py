@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from lucid.data.fingerprint import fingerprint
 from lucid.data.found import Found, Kind, Options, check_memory
-from lucid.data.item_seeds import OwnStreams, SeededItems
+from lucid.data.item_seeds import OwnStreams, SeededItems, outlive_signals
 from lucid.data.labels import as_labels
 from lucid.data.layout import arrange
 from lucid.data.portions import Pass, Visit
@@ -200,7 +200,8 @@ class LoadedSplit(Split):
         order = self._order(run)
         mine = [rows for _, rows, _, _ in order if rows]
         items = SeededItems(self._source, run.seed, run.epoch)
-        loaded = iter(DataLoader(items, batch_sampler=mine, collate_fn=Collate(self.protocol), **own))
+        own |= {"batch_sampler": mine, "collate_fn": Collate(self.protocol)}
+        loaded = iter(DataLoader(items, worker_init_fn=outlive_signals if self._workers else None, **own))
         for number, rows, first, whole in order:
             x = next(loaded) if rows else torch.empty((0, *self.protocol.shape))
             yield Visit(number, x, first, whole, rows=rows)

@@ -79,7 +79,7 @@ def compile_update(update: Update, portion: Portion) -> None:
     """
     captured = portion.x.device.type == "cuda"
     update.compiled = torch.compile(update.step, dynamic=False, mode="reduce-overhead" if captured else None)
-    update.compiled_shape = portion.x.shape
+    update.compiled_shape = portion.x[: update.rows_of_part].shape
 
 
 def _plainly(update: Update, portion: Portion) -> float:

@@ -84,6 +84,9 @@ class Engine:
         ValueError: If the device is not there or cannot compute in that precision, or batches cannot be divided.
     """
 
+    _runs = 0
+    """Runs of this process so far that were several processes'."""
+
     def __init__(self, settings: Settings, model: nn.Module) -> None:
         self.device = device_of(settings, int(os.environ.get("LOCAL_RANK", "0")))
         self.precision = precision_of(settings, self.device, model)
@@ -107,12 +110,12 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
         store, rank, of = next(rendezvous("env://"))
-        if os.environ.get("GROUP_WORLD_SIZE") == "1":
-            # torchrun keeps its store when it starts processes again, and none may find the addresses of the last
-            # start. On several machines, which count starts each for itself, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
-            # gives a new store.
-            count = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-            store = dist.PrefixStore(f"start {count}", store)  # pyright: ignore[reportPrivateImportUsage]
+        # The store outlives a run, and its processes: none may find the addresses of the last one there. On several
+        # machines, which count starts each for itself, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 gives each start a new one.
+        alone = os.environ.get("GROUP_WORLD_SIZE") == "1"
+        start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "0"
+        Engine._runs += 1
+        store = dist.PrefixStore(f"start {start} run {Engine._runs}", store)  # pyright: ignore[reportPrivateImportUsage]
         backend = "nccl" if self.device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=of)
         return True
@@ -175,6 +178,18 @@ class Engine:
             fully_shard(unit, mesh=mesh)
         fully_shard(step, mesh=mesh)
         return step
+
+    @property
+    def sharded(self) -> bool:
+        """Whether weights are divided among processes."""
+        return self._sharded and self.of > 1
+
+    def align(self, model: nn.Module) -> None:
+        """Give every process the first one's statistics (batch normalisation's); data-parallel steps do so anyway."""
+        if self.sharded:
+            for name, buffer in model.named_buffers():
+                if name not in OWN_BUFFERS:
+                    dist.broadcast(buffer, 0)
 
     def accumulating(self, step: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """Within it, a backward pass adds to the gradients; only the last one of a batch synchronises them."""

@@ -55,7 +55,7 @@ def describe_run(
 def describe_optimizer(optimizer: Optimizer) -> list[str]:
     """Its class, and what it was made with."""
     options = ", ".join(f"{name}={value}" for name, value in sorted(optimizer.defaults.items()))
-    return [f"{type(optimizer).__qualname__}({options})"]
+    return [_ADDRESS.sub("", f"{type(optimizer).__qualname__}({options})")]
 
 
 def _lines(thing: object) -> list[str]:

@@ -72,7 +72,8 @@ class Keeper:
         checkpoint = self._checkpoints.newest()
         if checkpoint is not None:
             self._state.restore(checkpoint.tensors, checkpoint.said)
-            if not self.folder.model.exists():
+            (gone,) = self._engine.any([self._engine.main and not self.folder.model.exists()])
+            if gone:
                 self._state.position.artefact_step = -1
         self._describe(description)
         return checkpoint is not None
@@ -122,18 +123,20 @@ class Keeper:
 
     def _save_model(self, must: bool) -> None:
         weights = gathered(self._state.best_or_last(), wanted=self._engine.main)
+        problem: OSError | None = None
         if self._engine.main:
             try:
                 io.save(self._model, self.folder.model, self._model.figures, weights=weights)
             except OSError as error:
-                if must:
-                    raise
-                if not self._failing:
+                problem = error
+                if not self._failing and not must:
                     self._tell(f"the model could not be written ({error}); training goes on, and it is tried again")
-                self._failing = True
-                return
-        self._failing = False
-        self._state.position.artefact_step = self._state.position.best_step
+        # All processes must agree on what is written, since all take part in writing it again.
+        (self._failing,) = self._engine.any([problem is not None])
+        if self._failing and must:
+            raise problem or OSError("the first process could not write the model")
+        if not self._failing:
+            self._state.position.artefact_step = self._state.position.best_step
 
     # The end
 

@@ -18,11 +18,12 @@ from lucid.objectives import Objective, Schedule
 from lucid.training.average import WeightAverage
 from lucid.training.compilation import compile_update, long_enough, worth_compiling
 from lucid.training.engine import Engine, gathered
+from lucid.training.guard import DeviceGuard
 from lucid.training.host import keep_large_blocks, without_denormals
 from lucid.training.identity import describe_optimizer, describe_run, refuse_other_run
 from lucid.training.keeper import Keeper
 from lucid.training.metrics import MetricsWriter
-from lucid.training.nonfinite import NonFiniteLossError, StalledTrainingError, explain
+from lucid.training.nonfinite import Culprit, NonFiniteLossError, StalledTrainingError, explain
 from lucid.training.optimizers import OptimizerFactory, make_optimizer
 from lucid.training.progress import Progress, Silent
 from lucid.training.randomness import Randomness
@@ -79,7 +80,9 @@ class Loop:
         self.tensorboard = tensorboard
         self.total_steps = settings.total_steps(data.train.size)
         self._validate_every = settings.steps_between_validations(data.train.size)
-        self.final_beta = objective.beta(max(self.total_steps, _length(objective)))
+        self.final_beta = objective.beta(max(self.total_steps - 1, _length(objective)))
+        if settings.early_stopping is not None and data.validation.size == 0:
+            raise ValueError("early_stopping waits for validations, and the data has no validation part")
         self.engine = Engine(settings, model)
         self.progress = progress if self.engine.main else Silent()
         self.description = describe_run(model, data, settings, objective, self.engine, description)
@@ -91,6 +94,8 @@ class Loop:
         self.step = TrainingStep(self.model, objective)
         self.distributed = self.engine.distribute(self.step, self.model)
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        if not parameters:
+            raise ValueError("the model has no parameter that requires a gradient: there is nothing to train")
         self.optimizer = make_optimizer(parameters, settings) if optimizer is None else optimizer(parameters)
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
@@ -105,11 +110,14 @@ class Loop:
         self.validation: Averages | None = None
         self.stop = StopSignal()
         self._stopping = False
-        self._explained = 0
+        self._clock = time.perf_counter()
+        self._explained, self._explained_from = 0, -1
         self._culprit = "not found in the rows of this process"
-        tell = self.progress.message
+        self.warnings: list[str] = []
         self.out = out
-        self.keeper = None if out is None else Keeper(RunFolder(out), self.state, model, self.engine, settings, tell)
+        self.keeper = (
+            None if out is None else Keeper(RunFolder(out), self.state, model, self.engine, settings, self._warn)
+        )
         self._unsaved: str | None = None
 
     # The run as a whole
@@ -145,6 +153,7 @@ class Loop:
         """Train until `until` steps are done, or an interruption."""
         position = self.position
         self.model.train()
+        self._clock = time.perf_counter()
         while position.step < until and not self._ended:
             before = position.batch
             for portion in self.portions():
@@ -176,7 +185,6 @@ class Loop:
         )
 
     def _update(self, portion: Portion, writer: MetricsWriter) -> None:
-        started = time.perf_counter()
         position, settings = self.position, self.settings
         beta = self.objective.beta(position.step)
         factor = settings.learning_rate_at(position.step, self.total_steps) / settings.learning_rate
@@ -193,30 +201,39 @@ class Loop:
         self._count_beta_step()
         position.step += 1
         position.batch += 1
-        position.seconds += time.perf_counter() - started
+        position.seconds += time.perf_counter() - self._clock  # the wait for the batch is in it
         self._tell(writer, beta)
+        self._clock = time.perf_counter()
 
     def _consider(self, portion: Portion) -> None:
         """An update was left out: say where it went wrong, and whether training can go on."""
         guard, step = self.update.guard, self.position.step
+        guard.read()
         first = step + 1 - guard.streak
         lost = guard.streak >= self.settings.max_skips
-        if guard.broken and guard.broken != self._explained and (guard.streak == 1 or lost) and len(portion.x):
-            self._explained = guard.broken
-            self.randomness.at("train", step)
-            noise = Rows(self.randomness.noise, portion.first, portion.whole)
-            with self.engine.autocast():
-                culprit = explain(self.model, portion.x, noise)
+        if guard.broken > self._explained and len(portion.x) and (first != self._explained_from or lost):
+            self._explained, self._explained_from = guard.broken, first
+            culprit = self._traced(portion, ongoing=lost)
             if culprit.lasting or lost:
                 raise NonFiniteLossError(first, culprit.what)
             self._culprit = culprit.what
             if self.update.scaler is None:  # which tries how large its scale may be
                 self.progress.message(
-                    f"step {step}: the update was left out, since its gradient is not finite. First non-finite: "
+                    f"step {first}: the update was left out, since its gradient is not finite. First non-finite: "
                     f"{culprit.what}"
                 )
         elif lost:
             raise StalledTrainingError(first, guard.streak, self.settings.skip)
+
+    def _traced(self, portion: Portion, *, ongoing: bool) -> Culprit:
+        if self.engine.sharded:
+            return Culprit("not looked for, since the weights are sharded")
+        if isinstance(self.update.guard, DeviceGuard) and not ongoing:
+            return Culprit("not looked for: it was in an earlier batch, and the device was not waited for")
+        self.randomness.at("train", self.position.step)
+        noise = Rows(self.randomness.noise, portion.first, portion.whole)
+        with self.engine.autocast():
+            return explain(self.model, portion.x, noise)
 
     def _refuse_untrained(self) -> None:
         """A run whose every update was left out has not trained."""
@@ -275,6 +292,7 @@ class Loop:
             raise NonFiniteLossError(position.step, "the validation loss, after a finite training loss")
         if better:
             position.best_loss, position.best_step, position.stale = at_the_end.loss, position.step, 0
+            position.final_beta = self.final_beta
             return
         position.stale += 1
         if self.settings.early_stopping is not None and position.stale >= self.settings.early_stopping:
@@ -282,6 +300,7 @@ class Loop:
 
     def measure(self, split: Split, betas: Sequence[float]) -> list[Averages]:
         """The objective over a split at several β, every example once, with the same draws each time."""
+        self.engine.align(self.model)
         return measure(
             *(self.distributed, self.model, split, betas),
             engine=self.engine,
@@ -293,8 +312,14 @@ class Loop:
 
     def _writer(self) -> MetricsWriter:
         path = self.out if self.engine.main else None
-        step, tell = self.position.step, self.progress.message
-        return MetricsWriter(path, tensorboard=self.tensorboard, keep_until=step, tell=tell)
+        return MetricsWriter(
+            path, tensorboard=self.tensorboard, keep_until=self.position.step, tell=self._warn
+        )  # fmt: skip
+
+    def _warn(self, text: str) -> None:
+        """Say it now, if anyone looks, and at the end."""
+        self.warnings.append(text)
+        self.progress.message(text)
 
     def _begin(self, before: dict[str, Any] | None) -> None:
         """Take up the run in the folder, as it was described before, or leave there what it takes to begin again."""
@@ -307,6 +332,10 @@ class Loop:
             # The sums of all processes are in it: the others begin at nought.
             sums = self.position.window
             self.window = Window(sums if self.engine.main else [0.0] * len(sums))
+            if self.position.final_beta not in (None, self.final_beta):
+                # Losses at different β cannot be compared: the best is sought anew.
+                self.position.best_loss, self.position.stale = None, 0
+                self._warn("the β with which the schedule ends is another now: the best model is chosen anew from here")
             patience = self.settings.early_stopping  # which may be longer now
             self.position.stopped = patience is not None and self.position.stale >= patience
 
@@ -330,6 +359,7 @@ class Loop:
             self.keeper.save()
 
     def _sum_up(self) -> None:
+        self.engine.align(self.model)
         sums = self.window.state()
         self.position.window = self.engine.sum(sums) if sums else []
 
@@ -340,7 +370,7 @@ class Loop:
         finished = self.position.stopped or self.position.step >= self.total_steps
         self._unsaved = self.keeper.conclude(self.description, finished=finished)
         if self._unsaved is not None:
-            self.progress.message(self._unsaved)
+            self._warn(self._unsaved)
 
     # What the user is told
 
@@ -360,8 +390,7 @@ class Loop:
         self.given.load_state_dict(gathered(self.state.best_or_last(), wanted=True))
         self.given.eval()
         out = self.out
-        if self._unsaved is not None:
-            notes = [*notes, self._unsaved]
+        notes = [*notes, *self.warnings]
         interrupted = position.step < self.total_steps and not position.stopped
         if interrupted:
             where = "nothing was saved: give out= to keep runs" if out is None else f"--resume {out} goes on"

@@ -128,6 +128,8 @@ class Settings:
             raise ValueError(
                 f"accumulate must be at most batch_size; received {self.accumulate} parts of {self.batch_size} examples"
             )
+        if self.recompute and self.strategy == "sharded":
+            raise ValueError("recompute runs layers past the places where sharded weights are gathered: choose one")
         if not isinstance(self.recompute, bool):
             raise TypeError(f"recompute must be True or False; received {self.recompute!r}")
         for name, choices in _CHOICES.items():

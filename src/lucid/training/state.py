@@ -30,6 +30,7 @@ class Position:
         seconds: Time spent training.
         best_loss: Least validation loss so far, nats; None before the first validation.
         best_step: The step it was measured after; −1 before the first validation.
+        final_beta: The β it was measured at, with which the schedule ends.
         artefact_step: The step whose weights are in the artefact; −1 if there is none yet.
         stale: Validations since the best.
         stopped: Whether the run has ended before its last step, for want of progress.
@@ -42,6 +43,7 @@ class Position:
     seconds: float = 0.0
     best_loss: float | None = None
     best_step: int = -1
+    final_beta: float | None = None
     artefact_step: int = -1
     stale: int = 0
     stopped: bool = False
@@ -77,6 +79,7 @@ class RunState:
     def captured(self, *, wanted: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The tensors, whole, and the numbers. Every process must ask; who does not want the tensors is given none."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"buffer.{name}": value for name, value in self._unsaved_buffers().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         if self.average is not None:
             tensors |= {f"average.{name}": value for name, value in self.average.state().items()}
@@ -96,18 +99,25 @@ class RunState:
         }
         return gathered(tensors, wanted=wanted), numbers
 
+    def _unsaved_buffers(self) -> dict[str, Tensor]:
+        """Buffers that artefacts do without; training may change them all the same."""
+        saved = self.model.state_dict().keys()
+        return {name: buffer for name, buffer in self.model.named_buffers() if name not in saved}
+
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Put the run back to where `captured` found it.
 
         Raises:
             ValueError: If the tensors are not those of this model.
         """
-        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", "best", "average", "optimizer")}
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", "buffer", "best", "average", "optimizer")}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = value
         likes = self.model.state_dict()
         self.model.load_state_dict({name: as_sharded(value, likes[name]) for name, value in parts["model"].items()})
+        for name, buffer in self._unsaved_buffers().items():
+            buffer.copy_(parts["buffer"][name])
         self.best.clear()
         self.best |= {name: as_sharded(value.to(likes[name]), likes[name]) for name, value in parts["best"].items()}
         if self.average is not None:

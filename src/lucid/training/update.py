@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from lucid.data import Portion, Share
 from lucid.distributions import Rows
+from lucid.models.checks import check_input
 from lucid.objectives import Terms
 from lucid.training.engine import OWN_BUFFERS, Engine, gradient_norm
 from lucid.training.guard import DeviceGuard, HostGuard
@@ -51,6 +52,7 @@ class Update:
         step: What is called for the terms of a batch.
         guard: What was left out.
         scaler: Of the loss, in fp16.
+        rows_of_part: Examples that are computed at once.
         left_out: Whether the last update was, as far as the host knows.
         compiled: What is called in the place of `step` for batches of `compiled_shape`, if anything.
     """
@@ -70,6 +72,7 @@ class Update:
         self._engine = engine
         self._randomness = randomness
         self._parts = settings.accumulate
+        self.rows_of_part = -(-settings.batch_size // (engine.of * settings.accumulate))
         self._clip = settings.clip
         self._recompute = settings.recompute
         self._parameters = [p for p in inner.model.parameters() if p.requires_grad]
@@ -110,7 +113,8 @@ class Update:
         """Leave the gradient of the whole batch's mean loss in the parameters' `grad`."""
         for parameter in self._parameters:  # what zero_grad does, without its profiling
             parameter.grad = None
-        parts = min(self._parts, max(1, -(-portion.whole // self._engine.of)))  # the same in every process
+        # As large as those of a full batch, and as many in every process.
+        parts = -(-max(1, -(-portion.whole // self._engine.of)) // self.rows_of_part)
         if parts == 1:
             return [self._part(portion, beta, number, 0, check)]
         counted: list[Counted] = []
@@ -138,7 +142,10 @@ class Update:
         """The objective on rows `first` … of a batch of `whole`, with the draws these rows have in it."""
         with self._engine.autocast(), recomputing(self._inner.model) if self._recompute else nullcontext():
             if self.compiled is not None and x.shape == self.compiled_shape:
-                torch.compiler.cudagraph_mark_step_begin()
+                if check:  # which a compiled walk leaves out
+                    check_input(x, self._inner.model, self._inner.model.likelihood)
+                if x.device.type == "cuda":
+                    torch.compiler.cudagraph_mark_step_begin()
                 return self.compiled(x, [torch.full((), beta, device=x.device)])[0]
             noise = self._randomness.noise
             return self.step(x, [beta], noise if whole == len(x) else Rows(noise, first, whole), check)[0]
