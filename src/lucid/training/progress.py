@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: one line, on stderr, drawn at most ten times a second."""
+"""What a person sees while a model trains: one line, on stderr, drawn at most four times a second."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class ProgressBar:
         self._task = self._bar.add_task("training", total=None, numbers="")
         self._next = 0.0
         # A file or a pipe gets a line every few seconds in the place of a moving bar.
-        self._interval = 0.1 if self._console.is_terminal else 10.0
+        self._interval = 0.25 if self._console.is_terminal else 10.0
 
     def begin(self, step: int, total_steps: int) -> None:
         self._bar.update(self._task, total=total_steps, completed=step)
