@@ -48,7 +48,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> Any:
             update.compiled, update.compiled_shape = update.step, PORTION.x.shape
 
         monkeypatch.setattr(compilation, "_seconds", seconds)
-        monkeypatch.setattr(compilation, "compile_update", compile_update)
+        monkeypatch.setattr(compilation, "warm_up", compile_update)
 
     return set_times
 
@@ -129,13 +129,28 @@ def test_what_was_decided_is_not_decided_again(monkeypatch: pytest.MonkeyPatch, 
         update.compiled, update.compiled_shape = lambda x, betas: update.step(x, betas), first.x.shape
 
     monkeypatch.setattr("lucid.training.loop.worth_compiling", decide)
-    monkeypatch.setattr("lucid.training.loop.compile_update", eager)
+    monkeypatch.setattr(compilation, "compile_update", eager)
     monkeypatch.setattr("lucid.training.loop.long_enough", lambda _: True)
     settings: dict[str, Any] = {"out": tmp_path, "progress": False, "batch_size": 32}
-    fit(vae(), dataset(), steps=4, **settings)
+    told = Watcher(lambda _step: None)
+    fit(vae(), dataset(), steps=4, **settings | {"progress": told})
+    assert not told.messages  # an instant is not worth a word
     assert (asked, Run(tmp_path).description["training"]["compile"]) == ([4], True)
     fit(vae(), dataset(), steps=8, resume=True, **settings)
     assert (asked, Run(tmp_path).description["training"]["compile"]) == ([4], True)
+
+
+def test_what_compiling_cost_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([0.0])
+    monkeypatch.setattr(compilation.time, "perf_counter", lambda: next(times, 42.0))
+    told: list[str] = []
+    encoder = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 6))
+    update = update_of(VAE(VAEConfig(encoders=[encoder], decoders=[nn.Linear(3, 6)])).train())
+    monkeypatch.setattr(compilation, "compile_update", lambda *_: None)
+    before = encoder[1].running_mean.clone()  # type: ignore[operator, union-attr]
+    compilation.warm_up(update, PORTION, told.append)
+    assert told == ["compiling the step took 42 s"]
+    assert torch.equal(before, encoder[1].running_mean)  # type: ignore[arg-type]
 
 
 @pytest.fixture

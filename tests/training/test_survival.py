@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from tests.training.helpers import Watcher, dataset, same_weights, vae, vectors
+from tests.training.updates import Spoiling
 from torch import Tensor, nn
 
 from lucid import data
@@ -111,3 +113,17 @@ def test_a_small_last_batch_is_not_cut_into_single_rows() -> None:
     model = VAE(VAEConfig(encoders=[encoder], decoders=[nn.Linear(3, 6)]))
     source = data.load(vectors(32), validation=0, test=0)
     assert fit(model, source, epochs=2, batch_size=24, accumulate=3, **QUIET).steps == 4
+
+
+def test_a_resumed_run_does_not_take_a_long_gradient_for_one_that_is_not_finite(tmp_path: Path) -> None:
+    """One broken update before the interruption, and a merely long one after it: nothing is traced for the latter."""
+    factors = [1.0] * 40
+    factors[5], factors[35] = math.nan, 1e4
+    settings: dict[str, Any] = {"steps": 40, "batch_size": 40, "precision": "float32", "validate_every": 100}
+    first = Watcher(lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 30 else None)
+    fit(vae(), dataset(), out=tmp_path, progress=first, objective=Spoiling(factors), **settings)
+    assert sum("not finite" in message for message in first.messages) == 1
+    then = Watcher(lambda _step: None)
+    rest = Spoiling(factors[30:])
+    result = fit(vae(), dataset(), out=tmp_path, progress=then, objective=rest, resume=True, **settings)
+    assert (result.skipped, [message for message in then.messages if "not finite" in message]) == (2, [])

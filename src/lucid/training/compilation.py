@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from statistics import median
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from lucid.data import Portion
 from lucid.training.update import Update
 
-__all__ = ["compile_update", "long_enough", "worth_compiling"]
+__all__ = ["compile_update", "long_enough", "warm_up", "worth_compiling"]
 
 _LONG = 20 * 60.0
 """Seconds a run must take for compiling, which takes about one minute, to be tried."""
@@ -35,11 +36,28 @@ def worth_compiling(update: Update, portion: Portion, steps: int, tell: Callable
         steps: Of the run.
         tell: Told what was measured.
     """
-    # The statistics of normalisation, and their counts.
+    with _statistics_kept(update):
+        return _faster_compiled(update, portion, steps, tell)
+
+
+def warm_up(update: Update, portion: Portion, tell: Callable[[str], None]) -> None:
+    """Compile the step before training begins, and tell what that cost; no weight or statistic is changed."""
+    started = time.perf_counter()
+    compile_update(update, portion)
+    with _statistics_kept(update):
+        update.gradients(portion, 1.0, 0)
+    seconds = time.perf_counter() - started
+    if seconds >= 1:
+        tell(f"compiling the step took {seconds:.0f} s")
+
+
+@contextmanager
+def _statistics_kept(update: Update) -> Generator[None]:
+    """The statistics of normalisation, and their counts, are afterwards what they were."""
     buffers: list[Tensor] = [b for b in update.step.buffers() if b.is_floating_point() or b.dim() == 0]
     kept = [buffer.clone() for buffer in buffers]
     try:
-        return _faster_compiled(update, portion, steps, tell)
+        yield
     finally:
         for buffer, before in zip(buffers, kept, strict=True):
             buffer.copy_(before)
@@ -54,7 +72,7 @@ def _faster_compiled(update: Update, portion: Portion, steps: int, tell: Callabl
     try:
         compile_update(update, portion)
         update.gradients(portion, 1.0, 0)
-        warm_up = time.perf_counter() - started
+        seconds = time.perf_counter() - started
         # In turn, since the speed of a shared computer drifts.
         pairs = [(_seconds(update, portion, 1), _plainly(update, portion)) for _ in range(5)]
     except Exception as error:  # noqa: BLE001  whatever a compiler fails with, the step runs without it
@@ -65,7 +83,7 @@ def _faster_compiled(update: Update, portion: Portion, steps: int, tell: Callabl
     ratio = median(fast / slow for fast, slow in pairs)
     kept = ratio < _GAIN
     tell(
-        f"compiling took {warm_up:.0f} s; the compiled step takes {ratio:.2f} of the time: "
+        f"compiling took {seconds:.0f} s; the compiled step takes {ratio:.2f} of the time: "
         f"{'it is used' if kept else 'it is not used'}"
     )
     return kept

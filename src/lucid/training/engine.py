@@ -33,6 +33,7 @@ __all__ = [
     "gathered",
     "gradient_norm",
     "is_main_process",
+    "launch",
     "was_restarted",
     "whole",
 ]

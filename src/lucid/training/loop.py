@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any, cast
 from torch import Tensor
 
 from lucid.data import Portion
-from lucid.distributions import Rows
 from lucid.models import LatentModel
 from lucid.objectives import Objective, Schedule
 from lucid.training.average import WeightAverage
-from lucid.training.compilation import compile_update, long_enough, worth_compiling
+from lucid.training.compilation import long_enough, warm_up, worth_compiling
 from lucid.training.engine import Engine, gathered
-from lucid.training.guard import DeviceGuard
+from lucid.training.exceptional import ExceptionalUpdates
 from lucid.training.host import keep_large_blocks, without_denormals
 from lucid.training.identity import describe_optimizer, describe_run, refuse_other_run
 from lucid.training.keeper import Keeper
 from lucid.training.metrics import MetricsWriter
-from lucid.training.nonfinite import Culprit, NonFiniteLossError, StalledTrainingError, explain
+from lucid.training.nonfinite import NonFiniteLossError
 from lucid.training.optimizers import OptimizerFactory, make_optimizer
 from lucid.training.progress import Progress, Silent
 from lucid.training.randomness import Randomness
@@ -111,8 +110,8 @@ class Loop:
         self.stop = StopSignal()
         self._stopping = False
         self._clock = time.perf_counter()
-        self._explained, self._explained_from = 0, -1
-        self._culprit = "not found in the rows of this process"
+        parts = (self.update, self.model, self.engine, settings, self.randomness)
+        self.exceptional = ExceptionalUpdates(*parts, tell=self.progress.message)
         self.warnings: list[str] = []
         self.out = out
         self.keeper = (
@@ -195,7 +194,7 @@ class Loop:
         for counted in self.update(portion, beta, position.step, check=position.epoch == 0):
             self.window.add(counted.terms, counted.examples)
         if self.update.guard.streak:
-            self._consider(portion)
+            self.exceptional.consider(portion, position.step)
         if self.average is not None and not self.update.left_out:
             self.average.update(position.step)
         self._count_beta_step()
@@ -204,45 +203,6 @@ class Loop:
         position.seconds += time.perf_counter() - self._clock  # the wait for the batch is in it
         self._tell(writer, beta)
         self._clock = time.perf_counter()
-
-    def _consider(self, portion: Portion) -> None:
-        """An update was left out: say where it went wrong, and whether training can go on."""
-        guard, step = self.update.guard, self.position.step
-        guard.read()
-        first = step + 1 - guard.streak
-        lost = guard.streak >= self.settings.max_skips
-        if guard.broken > self._explained and len(portion.x) and (first != self._explained_from or lost):
-            self._explained, self._explained_from = guard.broken, first
-            culprit = self._traced(portion, ongoing=lost)
-            if culprit.lasting or lost:
-                raise NonFiniteLossError(first, culprit.what)
-            self._culprit = culprit.what
-            if self.update.scaler is None:  # which tries how large its scale may be
-                self.progress.message(
-                    f"step {first}: the update was left out, since its gradient is not finite. First non-finite: "
-                    f"{culprit.what}"
-                )
-        elif lost:
-            raise StalledTrainingError(first, guard.streak, self.settings.skip)
-
-    def _traced(self, portion: Portion, *, ongoing: bool) -> Culprit:
-        if self.engine.sharded:
-            return Culprit("not looked for, since the weights are sharded")
-        if isinstance(self.update.guard, DeviceGuard) and not ongoing:
-            return Culprit("not looked for: it was in an earlier batch, and the device was not waited for")
-        self.randomness.at("train", self.position.step)
-        noise = Rows(self.randomness.noise, portion.first, portion.whole)
-        with self.engine.autocast():
-            return explain(self.model, portion.x, noise)
-
-    def _refuse_untrained(self) -> None:
-        """A run whose every update was left out has not trained."""
-        self.update.guard.read()
-        guard = self.update.guard
-        if guard.streak and guard.skipped >= self.position.step:
-            if guard.broken:
-                raise NonFiniteLossError(0, self._culprit)
-            raise StalledTrainingError(0, guard.streak, self.settings.skip)
 
     def _tell(self, writer: MetricsWriter, beta: float) -> None:
         position = self.position
@@ -257,7 +217,7 @@ class Loop:
             writer.write("train", self.window.averages(self.engine.sum), **self._where(beta))
             self.window = Window()
         if validating:
-            self._refuse_untrained()
+            self.exceptional.refuse_untrained(position.step)
         if validating and self.data.validation.size != 0:
             self._validate(writer, beta)
         stop, save = self._agreed(self.stop.received, self.keeper is not None and self.keeper.due)
@@ -302,7 +262,10 @@ class Loop:
         """The objective over a split at several β, every example once, with the same draws each time."""
         self.engine.align(self.model)
         return measure(
-            *(self.distributed, self.model, split, betas),
+            self.distributed,
+            self.model,
+            split,
+            betas,
             engine=self.engine,
             randomness=self.randomness,
             batch_size=self.settings.batch_size,
@@ -312,9 +275,7 @@ class Loop:
 
     def _writer(self) -> MetricsWriter:
         path = self.out if self.engine.main else None
-        return MetricsWriter(
-            path, tensorboard=self.tensorboard, keep_until=self.position.step, tell=self._warn
-        )  # fmt: skip
+        return MetricsWriter(path, tensorboard=self.tensorboard, keep_until=self.position.step, tell=self._warn)
 
     def _warn(self, text: str) -> None:
         """Say it now, if anyone looks, and at the end."""
@@ -332,6 +293,7 @@ class Loop:
             # The sums of all processes are in it: the others begin at nought.
             sums = self.position.window
             self.window = Window(sums if self.engine.main else [0.0] * len(sums))
+            self.exceptional.resume()
             if self.position.final_beta not in (None, self.final_beta):
                 # Losses at different β cannot be compared: the best is sought anew.
                 self.position.best_loss, self.position.stale = None, 0
@@ -350,7 +312,7 @@ class Loop:
             if wanted == "auto":
                 wanted = worth_compiling(self.update, portion, self.total_steps, self.progress.message)
             if wanted:
-                compile_update(self.update, portion)
+                warm_up(self.update, portion, self.progress.message)
         self.description["training"]["compile"] = wanted
 
     def _save(self) -> None:
