@@ -20,6 +20,8 @@ from lucid.distributions.likelihoods import (
     LearnedScaleGaussian,
     OptimalScaleGaussian,
 )
+from lucid.distributions.posterior import Posterior
+from lucid.distributions.prior import Infer, Prior
 from lucid.distributions.streams import Rows, Stream
 
 __all__ = [
@@ -33,10 +35,13 @@ __all__ = [
     "Factorised",
     "Gaussian",
     "HeteroscedasticGaussian",
+    "Infer",
     "IsotropicGaussian",
     "LearnedScaleGaussian",
     "Likelihood",
     "OptimalScaleGaussian",
+    "Posterior",
+    "Prior",
     "Rows",
     "StandardNormal",
     "Stream",

@@ -50,12 +50,16 @@ class Likelihood(nn.Module, ABC):
 
     Attributes:
         num_parameters: Decoder outputs per feature, so the decoder emits (N, num_parameters · C, ...) for x (N, C,
-            ...).
+            ...); a likelihood with parameters of another count says so in `num_outputs`.
         levels: Number of values a feature can take, spread evenly over [0, 1]; None for a density.
     """
 
     num_parameters: int = 1
     levels: int | None = None
+
+    def num_outputs(self, channels: int) -> int:
+        """Width (dimension 1) of the decoder's output for data of that many channels (columns, for a table)."""
+        return self.num_parameters * channels
 
     @abstractmethod
     def forward(self, params: Tensor, x: Tensor | None = None) -> Distribution:

@@ -79,7 +79,7 @@ def check_prior(h: Tensor, value: Tensor, level: int) -> None:
 
 def check_params(params: Tensor, x: Tensor, likelihood: Likelihood) -> None:
     """Refuse a decoder's output whose shape is not what the likelihood of x needs."""
-    needed = (likelihood.num_parameters * x.shape[1], *x.shape[2:])
+    needed = (likelihood.num_outputs(x.shape[1]), *x.shape[2:])
     if params.shape[1:] != needed:
         each = f", {likelihood.num_parameters} numbers a feature" if likelihood.num_parameters > 1 else ""
         raise ValueError(

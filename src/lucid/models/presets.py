@@ -83,7 +83,7 @@ def create(
     protocol = data if isinstance(data, DataProtocol) else data.protocol
     likelihood = likelihood or default_likelihood(protocol)
     units = latents or 8 * size
-    encoder, decoder, last = PRESETS[name](protocol, size, units, dropout, likelihood.num_parameters)
+    encoder, decoder, last = PRESETS[name](protocol, size, units, dropout, likelihood.num_outputs(protocol.shape[0]))
     if not isinstance(data, DataProtocol):
         _start_at(last, likelihood, data.train.tensor(2048))
     model = VAE(VAEConfig(encoders=[encoder], decoders=[decoder], likelihood=likelihood, **config))
@@ -105,7 +105,7 @@ def default_likelihood(protocol: DataProtocol) -> Likelihood:
 Parts = tuple[nn.Module, nn.Module, nn.Linear | nn.Conv2d]
 
 
-def _mlp(protocol: DataProtocol, size: int, latents: int, dropout: float, multiplier: int) -> Parts:
+def _mlp(protocol: DataProtocol, size: int, latents: int, dropout: float, outputs: int) -> Parts:
     features, width = protocol.num_features, 128 * size
     shape = protocol.shape
 
@@ -115,17 +115,17 @@ def _mlp(protocol: DataProtocol, size: int, latents: int, dropout: float, multip
         )
         return [nn.Residual(_quiet_last(body)), nn.LayerNorm(width), nn.SiLU(), nn.Dropout(dropout)]
 
-    last = nn.Linear(width, multiplier * features)
+    last = nn.Linear(width, outputs * math.prod(shape[1:]))
     encoder = nn.Sequential(
         *_centred(protocol), nn.Flatten(), nn.Linear(features, width), *trunk(), nn.Linear(width, 2 * latents)
     )
     decoder = nn.Sequential(
-        nn.Linear(latents, width), *trunk(), last, nn.Unflatten(1, (multiplier * shape[0], *shape[1:]))
+        nn.Linear(latents, width), *trunk(), last, nn.Unflatten(1, (outputs, *shape[1:]))
     )
     return encoder, decoder, last
 
 
-def _conv(protocol: DataProtocol, size: int, latents: int, dropout: float, multiplier: int) -> Parts:
+def _conv(protocol: DataProtocol, size: int, latents: int, dropout: float, outputs: int) -> Parts:
     if protocol.kind != "image":
         raise ValueError(
             f"the preset conv is for images; {protocol.name} is a {protocol.kind} of shape {protocol.shape}. Use mlp"
@@ -147,7 +147,7 @@ def _conv(protocol: DataProtocol, size: int, latents: int, dropout: float, multi
         encoder += [nn.Conv2d(outer, inner, 3, stride=2, padding=1), block(inner)]
     for inner, outer, resolution in zip(widths[:0:-1], widths[-2::-1], sizes[-2::-1], strict=True):
         decoder += [nn.ResizeConv2d(inner, outer, resolution), block(outer)]
-    last = nn.Conv2d(widths[0], multiplier * channels, 3, padding=1)
+    last = nn.Conv2d(widths[0], outputs, 3, padding=1)
     encoder += [_norm(top[0]), nn.SiLU(), nn.Flatten(), nn.Dropout(dropout), nn.Linear(math.prod(top), 2 * latents)]
     decoder += [_norm(widths[0]), nn.SiLU(), nn.Dropout(dropout), last]
     return nn.Sequential(*encoder), nn.Sequential(*decoder), last
