@@ -146,6 +146,15 @@ def test_no_bytes_lead_to_another_error(tmp_path_factory: pytest.TempPathFactory
         assert all(member.offset + member.size <= path.stat().st_size for member in found)
 
 
+def test_a_record_of_no_length_is_refused_and_not_read_for_ever(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "a.tar", [(LONG, b"2" * 600)], tarfile.PAX_FORMAT)
+    content = path.read_bytes()
+    begin = content.index(b" path=") - 3
+    path.write_bytes(content[:begin] + b"000" + content[begin + 3 :])
+    with pytest.raises(ValueError, match="is damaged: its extended header at byte 512"):
+        list(members(path))
+
+
 def test_a_member_is_named_by_its_place(tmp_path: Path) -> None:
     path = tar_of(tmp_path / "a.tar", [("d/a.bin", b"1"), ("d/b.bin", b"2")])
     assert name_at(path, list(members(path))[1].offset) == f"'d/b.bin' of the shard '{path}'"

@@ -231,7 +231,8 @@ def _records(path: Path, member: Member) -> dict[str, str]:
     while content:
         digits, _, _ = content.partition(b" ")
         length = int(digits) if digits.isdigit() else 0
-        name, line, value = content[len(digits) + 1 : length - 1].partition(b"=")
+        # One of no length has no line either: it would be read for ever.
+        name, line, value = content[len(digits) + 1 : max(0, length - 1)].partition(b"=")
         if not line or (name == b"size" and not value.isdigit()):
             raise ValueError(f"the shard {str(path)!r} is damaged: its extended header at byte {member.offset}")
         records[_text(name)] = _text(value)
