@@ -7,6 +7,7 @@ from torch import Size, Tensor
 from torch.nn import functional as F
 
 from lucid.distributions.factorised import Factorised, sum_event
+from lucid.distributions.logistic_bins import discretised_draw, discretised_log_mass, discretised_mean
 from lucid.distributions.streams import Stream
 
 __all__ = ["BernoulliLogits", "CategoricalGrid", "DiscretisedLogisticGrid", "to_grid_index"]
@@ -59,15 +60,9 @@ class BernoulliLogits(Factorised):
 
 
 class DiscretisedLogisticGrid(Factorised):
-    r"""A logistic density cut into `levels` bins on [0, 1]; the outer two bins are open to infinity.
+    """A logistic density cut into `levels` bins on [0, 1]; the outer two bins are open to infinity.
 
-    With edges :math:`a < b` of a value's bin, in units of the scale and measured from the mean,
-
-    .. math:: \log p(x) = \log\sigma(b) + \log\sigma(-a) + \log(1 - e^{a-b}),
-
-    which is exact at any distance from the mean; the outer bins keep the one finite edge, so the masses sum to one.
-    (Kingma et al., Improved Variational Inference with Inverse Autoregressive Flow, 2016,
-    https://arxiv.org/abs/1606.04934, appendix C.)
+    Its log-masses are those of `lucid.distributions.logistic_bins`, exact at any distance from the mean.
 
     Args:
         loc: Mean of the logistic, (N, ...), on the scale of the data (0 to 1).
@@ -83,41 +78,21 @@ class DiscretisedLogisticGrid(Factorised):
 
     @property
     def mean(self) -> Tensor:
-        # E[x] = 1 − (1/(L−1)) Σ_k P(x ≤ level k) over k < L−1, one level at a time: memory of one image, not of L.
-        total = torch.zeros_like(self.loc)
-        inverse_scale = (-self.log_scale).exp()
-        for k in range(self.levels - 1):
-            edge = (k + 0.5) / (self.levels - 1)
-            total = total + ((edge - self.loc) * inverse_scale).sigmoid()
-        return 1 - total / (self.levels - 1)
+        return discretised_mean(self.loc, self.log_scale, self.levels)
 
     @property
     def mode(self) -> Tensor:
         steps = self.levels - 1
-        return (self.loc.clamp(0, 1) * steps).round() / steps
+        # The bin that holds the mean is the heaviest of the closed ones; the open ones can be heavier.
+        nearest = (self.loc.clamp(0, 1) * steps).round() / steps
+        candidates = torch.stack([nearest, torch.zeros_like(nearest), torch.ones_like(nearest)])
+        return candidates.gather(0, self._log_prob(candidates).argmax(0, keepdim=True)).squeeze(0)
 
     def _log_prob(self, value: Tensor) -> Tensor:
-        steps = self.levels - 1
-        inverse_scale = (-self.log_scale).exp()
-        # Neighbouring bins must see one and the same edge to the last digit: a narrow scale magnifies any difference.
-        index = (value.to(self.loc.dtype) * steps).round()
-        above, below = (index + 0.5) / steps, (index - 0.5) / steps
-        upper = (above - self.loc) * inverse_scale
-        lower = (below - self.loc) * inverse_scale
-        width = (above - below) * inverse_scale
-        lowest = index <= 0
-        highest = index >= steps
-        log_upper = torch.where(highest, 0.0, F.logsigmoid(upper))
-        log_lower = torch.where(lowest, 0.0, F.logsigmoid(-lower))
-        log_inside = torch.where(lowest | highest, 0.0, (-torch.expm1(-width)).log())
-        return log_upper + log_lower + log_inside
+        return discretised_log_mass(value, self.loc, self.log_scale, self.levels)
 
     def _sample(self, shape: Size, generator: Stream) -> Tensor:
-        # u = 0 gives −inf, which the outer bin receives like any other value below the grid.
-        u = self.uniform(shape, generator)
-        continuous = self.loc + self.log_scale.exp() * (u.log() - (-u).log1p())
-        steps = self.levels - 1
-        return (continuous.clamp(0, 1) * steps).round() / steps
+        return discretised_draw(self.uniform(shape, generator), self.loc, self.log_scale, self.levels)
 
 
 class CategoricalGrid(Factorised):

@@ -1,15 +1,14 @@
-"""The common ground of our distributions: independent features, summed per example, drawn with a generator."""
+"""Distributions with independent features, summed per example; and drawing from any distribution."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Size, Tensor
-from torch.distributions import Distribution, constraints
-from torch.types import _size  # pyright: ignore[reportPrivateUsage]
+from torch.distributions import Distribution
 
+from lucid.distributions.drawn import Drawn
 from lucid.distributions.streams import Rows, Stream
 
 __all__ = ["Factorised", "at_least_float32", "draw", "sum_event", "tempered"]
@@ -25,7 +24,7 @@ def sum_event(x: Tensor, event_dims: int) -> Tensor:
     return x.flatten(-event_dims).sum(-1) if event_dims else x
 
 
-class Factorised(Distribution):
+class Factorised(Drawn):
     """A distribution whose features are independent: dimension 0 is the batch, all the others are one event.
 
     `log_prob` is in nats per example: summed over the features. A subclass states `_log_prob` per feature and
@@ -35,52 +34,12 @@ class Factorised(Distribution):
         Parameters (N, ...); `log_prob` of a value (S, N, ...), with any leading dimensions S, is (S, N).
     """
 
-    arg_constraints = {}  # noqa: RUF012  as torch declares it  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
-
-    def __init__(self, parameter: Tensor) -> None:
-        super().__init__(parameter.shape[:1], parameter.shape[1:], validate_args=False)
-        self._like = parameter
-
-    @property
-    def support(self) -> constraints.Constraint:
-        return constraints.independent(constraints.real, len(self.event_shape))
-
     @abstractmethod
     def _log_prob(self, value: Tensor) -> Tensor:
         """Log-density or log-mass of each feature, in nats, in the shape of `value`."""
 
-    @abstractmethod
-    def _sample(self, shape: Size, generator: Stream) -> Tensor:
-        """Values of the given full shape, differentiable where the distribution has `has_rsample`."""
-
     def log_prob(self, value: Tensor) -> Tensor:
         return sum_event(self._log_prob(value), len(self.event_shape))
-
-    def sample(self, sample_shape: _size = (), *, generator: Stream = None) -> Tensor:
-        with torch.no_grad():
-            return self._sample(self._extended_shape(Size(sample_shape)), generator)
-
-    def rsample(self, sample_shape: _size = (), *, generator: Stream = None) -> Tensor:
-        if not self.has_rsample:
-            raise NotImplementedError(f"{type(self).__name__} is discrete: draw from it with sample, not rsample")
-        return self._sample(self._extended_shape(Size(sample_shape)), generator)
-
-    def noise(self, shape: Size, generator: Stream) -> Tensor:
-        """Standard normal numbers on the device and in the type of the parameters."""
-        return self._numbers(torch.randn, shape, generator)
-
-    def uniform(self, shape: Size, generator: Stream) -> Tensor:
-        """Uniform numbers in [0, 1) on the device and in the type of the parameters."""
-        return self._numbers(torch.rand, shape, generator)
-
-    def _numbers(self, made_by: Callable[..., Tensor], shape: Size, generator: Stream) -> Tensor:
-        like = self._like
-        if not isinstance(generator, Rows):
-            return made_by(shape, generator=generator, dtype=like.dtype, device=like.device)
-        lead = len(shape) - len(self.event_shape) - 1  # dimensions of independent draws, before that of the batch
-        rows, whole = shape[lead], (*shape[:lead], generator.whole, *shape[lead + 1 :])
-        numbers = made_by(whole, generator=generator.generator, dtype=like.dtype, device=like.device)
-        return numbers.narrow(lead, generator.first, rows)
 
 
 def tempered(distribution: Distribution, temperature: float) -> Distribution:
@@ -118,7 +77,7 @@ def draw(
         sample_shape: Leading dimensions of independent draws.
         generator: The stream of random numbers; None means PyTorch's global one.
     """
-    if isinstance(distribution, Factorised):
+    if isinstance(distribution, Drawn):
         method = distribution.rsample if distribution.has_rsample else distribution.sample
         return method(sample_shape, generator=generator)
     shape = Size(sample_shape)

@@ -52,10 +52,12 @@ class Likelihood(nn.Module, ABC):
         num_parameters: Decoder outputs per feature, so the decoder emits (N, num_parameters · C, ...) for x (N, C,
             ...); a likelihood with parameters of another count says so in `num_outputs`.
         levels: Number of values a feature can take, spread evenly over [0, 1]; None for a density.
+        takes_missing: Whether NaN in x is a missing value, which is left out, and not an error.
     """
 
     num_parameters: int = 1
     levels: int | None = None
+    takes_missing: bool = False
 
     def num_outputs(self, channels: int) -> int:
         """Width (dimension 1) of the decoder's output for data of that many channels (columns, for a table)."""

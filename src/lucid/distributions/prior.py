@@ -29,6 +29,15 @@ class Prior(nn.Module, ABC):
             infer: The model's own way from data to the posterior of this latent, for priors made of posteriors.
 
         Returns:
-            A distribution with batch shape (N,) and event shape `like.shape[1:]`, with `log_prob`, `rsample` and
-            `mean`; `log_prob` also takes values with leading dimensions.
+            A distribution with batch shape (N,) and event shape `like.shape[1:]`, with `log_prob`, `mean` and `rsample`
+            (`sample`, where draws have no gradient); `log_prob` also takes values with leading dimensions.
         """
+
+    def start(self, x: Tensor, z: Tensor) -> None:
+        """Begin where the data is; a prior with nothing to place, such as N(0, I), leaves it at that.
+
+        Args:
+            x: Data, (N, ...), in no order that means anything.
+            z: A latent drawn for each, (N, ...).
+        """
+        return

@@ -16,15 +16,19 @@ class Rows(NamedTuple):
     process would draw at once. A distribution of PyTorch's own kind, which knows nothing of it, draws numbers that
     depend on `first` instead: each part other ones, the same each time.
 
+    Where several draws of each row are laid out draw-major along the batch, `draws` says how many.
+
     Attributes:
         generator: The stream of random numbers, in the same state for every part.
         first: Where the part begins.
         whole: Rows of the whole batch.
+        draws: Draws of each row that are rows of a distribution's batch.
     """
 
     generator: Generator
     first: int
     whole: int
+    draws: int = 1
 
 
 Stream = Generator | Rows | None

@@ -25,6 +25,7 @@ from lucid.nn import module as module
 from lucid.nn.layers import Rescale as Rescale
 from lucid.nn.layers import Residual as Residual
 from lucid.nn.layers import ResizeConv2d as ResizeConv2d
+from lucid.nn.layers import TableInput as TableInput
 
 # `import lucid.nn.functional as F` must find PyTorch's own module, not a copy of it.
 for _name in ("functional", "init", "parameter", "utils"):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Rescale", "Residual", "ResizeConv2d"]
+from lucid.nn.table import TableInput
+
+__all__ = ["Rescale", "Residual", "ResizeConv2d", "TableInput"]
 
 
 class Rescale(nn.Module):
