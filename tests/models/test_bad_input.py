@@ -301,6 +301,13 @@ ARGUMENTS: list[tuple[Callable[[VAE], object], type[Exception], str]] = [
         ValueError,
         "temperature must be finite and not negative; received inf",
     ),
+    (
+        lambda m: m.sample(2, temperature=[1.0, 0.5]),
+        ValueError,
+        "temperature must be one number, or one for each of the 1 levels; received 2 numbers",
+    ),
+    (lambda m: m.sample(2, condition=torch.tensor([0, 1])), ValueError, "this VAE takes no condition"),
+    (lambda m: m.vary(ONES, 2), ValueError, "levels must be in 0 … 1, the latents that are kept; received 2"),
     (lambda m: m.elbo(ONES, 0), ValueError, "num_samples must be at least 1; received 0"),
     (lambda m: m.elbo(ONES, 1.5), TypeError, "num_samples must be an int; received 1.5"),
     (lambda m: m.log_likelihood(ONES, 0), ValueError, "num_samples must be at least 1; received 0"),

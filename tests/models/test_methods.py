@@ -252,3 +252,17 @@ def test_the_likelihood_of_reconstruct_is_that_of_the_means() -> None:
     with torch.no_grad():
         record = drive(model.walk(x), means())
     assert torch.equal(record.likelihood.mean, model.reconstruct(x))
+
+
+def test_in_a_chain_the_deepest_latent_decides_all() -> None:
+    model, x = build().eval(), rand(3, FEATURES)
+    for levels in (1, 2):
+        torch.testing.assert_close(model.vary(x, levels, 4), model.reconstruct(x).expand(4, *x.shape))
+    drawn = model.vary(x, 0, 4, generator=generator())
+    torch.testing.assert_close(drawn, model.sample(12, generator=generator()).view(4, 3, FEATURES))
+
+
+@pytest.mark.parametrize(("levels", "num_samples"), [(-1, 4), (3, 4), (1, 0)])
+def test_vary_refuses_what_it_cannot_do(levels: int, num_samples: int) -> None:
+    with pytest.raises(ValueError, match="received"):
+        build().vary(rand(3, FEATURES), levels, num_samples)

@@ -235,7 +235,14 @@ class TopDown(LatentModel):
         loc, logvar = h.chunk(2, 1)
         return Independent(Normal(loc, (0.5 * logvar).exp()), 1)
 
-    def walk(self, x: Tensor | None = None, *, num_examples: int = 1, check: bool = True) -> Walk:
+    def walk(
+        self,
+        x: Tensor | None = None,
+        *,
+        num_examples: int = 1,
+        check: bool = True,
+        condition: Tensor | None = None,
+    ) -> Walk:
         top = Independent(Normal(torch.zeros(num_examples if x is None else len(x), 2), 1.0), 1)
         deep_posterior = None if x is None else self.normal(self.deep(x))
         deep = yield top if deep_posterior is None else deep_posterior
@@ -265,3 +272,28 @@ def test_a_posterior_without_a_closed_form_is_sampled() -> None:
     q = torch.distributions.Laplace(torch.zeros(2, 3), torch.ones(2, 3))
     latent = Latent(torch.ones(2, 3), StandardNormal(torch.zeros(2, 3)), Independent(q, 1))
     assert torch.equal(latent.kl(), latent.log_ratio())
+
+
+def test_a_temperature_for_each_level_scales_that_level() -> None:
+    """A walk without data comes down: the last temperature is of the deepest latent, met first."""
+    model, temperatures = build(), [0.5, 2.0, 0.0]
+    record = drive(model.walk(num_examples=3), draws(generator(), temperature=temperatures))
+    eps = generator()
+    for level in reversed(range(3)):
+        latent = record.latents[level]
+        noise = torch.randn(latent.value.shape, generator=eps)
+        expected = latent.prior.mean + temperatures[level] * latent.prior.variance.sqrt() * noise
+        torch.testing.assert_close(latent.value, expected)
+
+
+def test_too_few_temperatures_are_refused_at_the_draw() -> None:
+    with pytest.raises(ValueError, match="fewer of them than latents"):
+        drive(build().walk(num_examples=3), draws(temperature=[1.0, 1.0]))
+
+
+def test_after_the_given_values_another_driver_decides() -> None:
+    model = build()
+    deepest = torch.full((3, 2), 0.7)
+    record = drive(model.walk(num_examples=3), given([deepest], then=means()))
+    assert record.latents[2].value is deepest
+    assert all(torch.equal(latent.value, latent.prior.mean) for latent in record.latents[:2])

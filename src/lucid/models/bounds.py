@@ -22,7 +22,7 @@ MAX_ROWS = 8192
 class _WalkingModel(Protocol):
     """What these estimators need of a model: that it can be walked."""
 
-    def walk(self, x: Tensor | None = None) -> Walk: ...
+    def walk(self, x: Tensor | None = None, *, condition: Tensor | None = None) -> Walk: ...
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,15 @@ def check_num_samples(num_samples: int) -> int:
     return num_samples
 
 
-def estimate_elbo(model: _WalkingModel, x: Tensor, num_samples: int, generator: torch.Generator | None) -> ElboEstimate:
+def estimate_elbo(
+    model: _WalkingModel,
+    x: Tensor,
+    num_samples: int,
+    generator: torch.Generator | None,
+    condition: Tensor | None = None,
+) -> ElboEstimate:
     """The ELBO of each example, averaged over exactly `num_samples` draws; differentiable."""
-    record = drive(model.walk(x), draws(generator, num_samples=check_num_samples(num_samples)))
+    record = drive(model.walk(x, condition=condition), draws(generator, num_samples=check_num_samples(num_samples)))
     shape = (num_samples, x.shape[0])
     reconstruction = record.reconstruction().view(shape).mean(0)
     kl = tuple(level.view(shape).mean(0) for level in record.kl())
@@ -150,6 +156,7 @@ def importance_weighted(
     counts: list[int],
     generator: torch.Generator | None,
     max_rows: int = MAX_ROWS,
+    condition: Tensor | None = None,
 ) -> list[ImportanceEstimate]:
     r"""log p(x) from importance-weighted draws, at several numbers of draws of one growing set.
 
@@ -163,6 +170,7 @@ def importance_weighted(
         counts: Numbers of draws k to report at, increasing; each estimate uses exactly the first k draws.
         generator: The stream of random numbers.
         max_rows: At most this many rows (draws × examples) are evaluated at once; at least one example is.
+        condition: What the model is conditioned on, a row for each example; None for a model that takes none.
 
     Returns:
         One estimate for each of `counts`.
@@ -175,14 +183,15 @@ def importance_weighted(
     if max_rows < 1:
         raise ValueError(f"max_rows must be at least 1; received {max_rows}")
     parts: list[list[ImportanceEstimate]] = []
-    for rows in x.split(max_rows):
+    for start, rows in zip(range(0, len(x), max_rows), x.split(max_rows), strict=True):
+        rows_condition = None if condition is None else condition[start : start + max_rows]
         at_once = max(1, max_rows // len(rows))
         log_weights = LogWeights(len(rows), x.device)
         parts.append([])
         for count in counts:
             while log_weights.count < count:
                 k = min(at_once, count - log_weights.count)
-                record = drive(model.walk(rows), draws(generator, num_samples=k))
+                record = drive(model.walk(rows, condition=rows_condition), draws(generator, num_samples=k))
                 log_weights.add(record.log_weight().view(k, len(rows)))
             parts[-1].append(log_weights.estimate())
     return [_joined(list(at_count)) for at_count in zip(*parts, strict=True)]

@@ -77,6 +77,15 @@ def check_prior(h: Tensor, value: Tensor, level: int) -> None:
         )
 
 
+def check_joins(h: Tensor, z: Tensor, level: int) -> None:
+    """Refuse what a ladder's decoder emitted if it is not shaped as the latent that joins it there."""
+    if h.shape[1:] != z.shape[1:]:
+        raise ValueError(
+            f"decoders[{level}] emitted {tuple(h.shape)} where the latent of level {level - 1} is {tuple(z.shape)}: a "
+            "ladder adds the two, so they must have one shape"
+        )
+
+
 def check_params(params: Tensor, x: Tensor, likelihood: Likelihood) -> None:
     """Refuse a decoder's output whose shape is not what the likelihood of x needs."""
     needed = (likelihood.num_outputs(x.shape[1]), *x.shape[2:])

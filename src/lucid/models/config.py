@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from lucid import nn
-from lucid.distributions import Bernoulli, Gaussian, Likelihood
+from lucid.distributions import Bernoulli, DiagonalPosterior, Gaussian, Likelihood, Posterior, Prior
 from lucid.io import register
 
 __all__ = ["VAEConfig"]
@@ -33,6 +33,9 @@ class VAEConfig:
         hierarchical_kl: Whether β is divided by the depth, so that the weight is spread over the levels.
         depth: Number of latent levels; None means `len(encoders)`.
         likelihood: Any likelihood of `lucid.distributions`, in the place of the two that `reconstruction_loss` names.
+        top_prior: p(z_{L−1}), the prior of the deepest latent; None is N(0, I).
+        posterior: What the encoders' outputs become: one for all levels, or a list with one a level, which it must be
+            where it has parameters and there are several levels. None is a diagonal Gaussian.
 
     Raises:
         ValueError: If a list is empty or of the wrong length, or a number outside its range.
@@ -53,6 +56,8 @@ class VAEConfig:
     hierarchical_kl: bool = True
     depth: int | None = None
     likelihood: Likelihood | None = field(default=None, kw_only=True)
+    top_prior: Prior | None = field(default=None, kw_only=True)
+    posterior: Posterior | list[Posterior] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_modules("encoders", self.encoders)
@@ -62,11 +67,26 @@ class VAEConfig:
             self._check_priors(self.priors)
         self._check_weights()
         self._check_likelihood()
+        if self.top_prior is not None:
+            _check_is(self.top_prior, Prior, "top_prior")
+        if self.posterior is not None:
+            self._check_posterior(self.posterior)
 
     @property
     def num_levels(self) -> int:
         """The depth, as a plain int."""
         return len(self.encoders)
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether every posterior is a diagonal Gaussian, which its mean and log-variance determine."""
+        return all(isinstance(posterior, DiagonalPosterior) for posterior in self.level_posteriors())
+
+    def level_posteriors(self) -> list[Posterior]:
+        """The posterior of each level, where `posterior` gives any."""
+        if self.posterior is None:
+            return []
+        return [self.posterior] * self.num_levels if isinstance(self.posterior, Posterior) else list(self.posterior)
 
     def make_likelihood(self) -> Likelihood:
         """The likelihood that `likelihood` is, or that `reconstruction_loss` stands for."""
@@ -128,6 +148,28 @@ class VAEConfig:
                 f"reconstruction_loss='bce' and likelihood={type(self.likelihood).__name__} contradict each "
                 "other: give one"
             )
+
+    def _check_posterior(self, posterior: Posterior | list[Posterior]) -> None:
+        if isinstance(posterior, list | tuple | nn.ModuleList):
+            for level, one in enumerate(posterior):
+                _check_is(one, Posterior, f"posterior[{level}]")
+            if len(posterior) != self.num_levels:
+                raise ValueError(
+                    f"posterior must hold one for each of the {self.num_levels} levels; received {len(posterior)}"
+                )
+            return
+        _check_is(posterior, Posterior, "posterior")
+        if self.num_levels > 1 and next(posterior.parameters(), None) is not None:
+            raise ValueError(
+                f"a {type(posterior).__name__} has parameters, which {self.num_levels} levels cannot share: give a "
+                "list, one for each level"
+            )
+
+
+def _check_is(part: object, kind: type, name: str) -> None:
+    if not isinstance(part, kind):
+        received = f"the class {part.__name__}" if isinstance(part, type) else f"a {type(part).__name__}"
+        raise TypeError(f"{name} must be a lucid.distributions.{kind.__name__}; received {received}")
 
 
 def _check_sequence(name: str, modules: object) -> None:

@@ -10,7 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
+from lucid.distributions import Column
 from lucid.io import register
+from lucid.models.coding import column_of, frame_of, to_model_space, to_raw_space
 
 __all__ = ["DataProtocol"]
 
@@ -27,6 +29,7 @@ class DataProtocol:
 
     - Integer data with `levels` L: x = raw / (L − 1), a grid in [0, 1].
     - Continuous data (`levels` None): x = (raw − shift) / scale.
+    - A table of mixed columns (`schema`): each column as its `Column` says; NaN is a missing value in both spaces.
     - Binarised data: each x in [0, 1] is the probability of a 1. `static` draws every example once; `dynamic` draws
       training
       examples anew at each visit, and validation and test examples once. `seed` is that of the draws made once.
@@ -45,6 +48,7 @@ class DataProtocol:
         split: How train, validation and test were divided, in words.
         reading: How the file was read (resize, crop, channels, …), for reading more data of the kind; plain JSON
             values.
+        schema: The columns of a table that are of several kinds or hold missing values; () for all other data.
 
     Raises:
         ValueError: If a value is outside its range, or levels and scaling are both given.
@@ -68,6 +72,7 @@ class DataProtocol:
     classes: tuple[str, ...] = ()
     split: str = ""
     reading: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    schema: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
@@ -89,6 +94,17 @@ class DataProtocol:
                 )
         if self.levels is not None and (self.shift, self.scale) != (0.0, 1.0):
             raise ValueError("data with declared levels is scaled by them: leave shift at 0 and scale at 1")
+        if self.schema:
+            self._check_schema()
+
+    def _check_schema(self) -> None:
+        if self.shape != (len(self.schema),) or self.columns != tuple(column.name for column in self.schema):
+            raise ValueError(
+                f"schema describes {len(self.schema)} columns: shape must be ({len(self.schema)},) and columns their "
+                f"names; received {self.shape} and {self.columns}"
+            )
+        if self.levels is not None or (self.shift, self.scale) != (0.0, 1.0) or self.binarisation != "none":
+            raise ValueError("the columns of a schema have levels, shift and scale of their own: leave out the table's")
 
     @property
     def num_features(self) -> int:
@@ -103,6 +119,8 @@ class DataProtocol:
     def to_model(self, raw: Tensor) -> Tensor:
         """Raw values as the float tensors a model sees, before any binarisation, in float32 (float64 stays)."""
         x = raw if raw.dtype in (torch.float32, torch.float64) else raw.float()
+        if self.schema:
+            return to_model_space(self.schema, x)
         if self.levels is not None:
             return x if self.levels == 2 else x / (self.levels - 1)
         if (self.shift, self.scale) == (0.0, 1.0):
@@ -125,16 +143,69 @@ class DataProtocol:
         return ((uniform if whole is None else uniform[first : first + len(x)]) < x).to(x.dtype)
 
     def to_data(self, x: Tensor) -> Tensor:
-        """Model-space values back in raw space; integer data is rounded to its nearest level."""
+        """Model-space values back in raw space; integer data is rounded to its nearest level.
+
+        Rows of mixed columns become float64: numbers, and the number of the nearest category.
+        """
+        if self.schema:
+            return to_raw_space(self.schema, x)
         if self.levels is not None:
             raw = (x * (self.levels - 1)).round().clamp(0, self.levels - 1)
             return raw.to(torch.uint8 if self.levels <= 256 else torch.int32)
         return x * self._like(x, self.scale) + self._like(x, self.shift)
 
+    def to_table(self, x: Tensor) -> Any:
+        """Rows in model space as a `pyarrow.Table`, each column of the type it had; NaN becomes a missing value.
+
+        Args:
+            x: (N, columns), what a model of the table takes and makes.
+
+        Raises:
+            ValueError: If this is not the protocol of a table.
+        """
+        return self.raw_table(self.to_data(x))
+
+    def to_frame(self, x: Tensor) -> Any:
+        """Rows in model space as a `pandas.DataFrame`, each column of the type it had.
+
+        Args:
+            x: (N, columns), what a model of the table takes and makes.
+
+        Raises:
+            ValueError: If this is not the protocol of a table.
+            ImportError: If pandas is not installed: `pip install lucid-vae[tables]`.
+
+        Example:
+            >>> import pandas as pd
+            >>> from lucid.data import load
+            >>> frame = pd.DataFrame({"size": [1.5, None, 2.5, 9.0] * 5, "kind": ["a", "b", "a", None] * 5})
+            >>> data = load(frame)
+            >>> data.protocol.to_frame(data.train.tensor()).dtypes.equals(frame.dtypes)
+            True
+        """
+        return frame_of(self.schema, self.to_table(x))
+
+    def raw_table(self, raw: Tensor) -> Any:
+        """Rows in raw space as a `pyarrow.Table`; `to_table` takes them in model space."""
+        import pyarrow as pa
+
+        if not self.columns or raw.dim() != 2 or raw.shape[1] != len(self.columns):
+            raise ValueError(
+                f"a table of {self.name!r} has the columns {self.columns or '(none)'}; received values of shape "
+                f"{tuple(raw.shape)}"
+            )
+        values = raw.detach().cpu().double().numpy() if self.schema else raw.detach().cpu().numpy()
+        if not self.schema:
+            return pa.table({name: values[:, i] for i, name in enumerate(self.columns)})
+        return pa.table({column.name: column_of(column, values[:, i]) for i, column in enumerate(self.schema)})
+
     def describe(self) -> str:
         """The protocol in one line, to stand beside every figure."""
         shape = "×".join(str(n) for n in self.shape)
         values = f"{self.levels} levels" if self.levels else "continuous"
+        if self.schema:
+            kinds = [column.kind for column in self.schema]
+            values = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
         parts = [self.name, f"{self.kind} {shape}", values]
         if self.binarisation == "static":
             parts.append(f"binarised once (seed {self.seed})")
@@ -142,6 +213,8 @@ class DataProtocol:
             parts.append(f"training binarised at each visit, evaluation binarised once (seed {self.seed})")
         elif self.levels is None and (self.shift, self.scale) != (0.0, 1.0):
             parts.append("shifted and scaled, likelihood in the scaled units")
+        if any(column.scale != 1.0 for column in self.schema):
+            parts.append("likelihood of the observed values, in scaled units")
         return "; ".join([*parts, *([self.split] if self.split else [])])
 
     @staticmethod

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from lucid.distributions import Stream, draw, tempered
+from lucid.distributions import Rows, Stream, draw, tempered
 
 __all__ = ["Latent", "Record", "Walk", "draws", "drive", "given", "means"]
 
@@ -63,12 +63,14 @@ class Record(NamedTuple):
         params: What the decoder emitted for the likelihood, (N, ...).
         likelihood: p(x|z), batch shape (N,).
         x: The data, (B, ...); None in a walk without data.
+        kept: What whoever drove the walk kept for itself: an objective that drives walks in a way of its own.
     """
 
     latents: tuple[Latent, ...]
     params: Tensor
     likelihood: Distribution
     x: Tensor | None = None
+    kept: tuple[Tensor, ...] = ()
 
     def reconstruction(self) -> Tensor:
         """−log p(x|z) in nats, (N,)."""
@@ -117,23 +119,31 @@ def drive(walk: Walk, choose: Choice) -> Record:
     return met
 
 
-def draws(generator: Stream = None, *, temperature: float = 1.0, num_samples: int | None = None) -> Choice:
+def draws(
+    generator: Stream = None, *, temperature: float | Sequence[float] = 1.0, num_samples: int | None = None
+) -> Choice:
     """A driver that draws every latent, with gradients where the distribution has them.
 
     Args:
         generator: The stream of random numbers; None means PyTorch's global one. `lucid.distributions.Rows` draws for
             a part of a batch what the whole would draw.
-        temperature: Multiplies the standard deviation of each distribution.
+        temperature: Multiplies the standard deviation of each distribution: one number, or one for each level, indexed
+            by level, for walks that meet the deepest level first, as all without data do.
         num_samples: K draws of the first latent, laid out draw-major along the batch; later latents are drawn once for
             each of its rows. None draws one.
+
+    Raises:
+        ValueError: At a draw, if a temperature is negative or not finite, or there are fewer of them than latents.
     """
     first = num_samples is not None
+    later = generator._replace(draws=num_samples) if first and isinstance(generator, Rows) else generator
+    cooling = list(temperature) if isinstance(temperature, Sequence) else temperature
 
     def choose(distribution: Distribution) -> Tensor:
         nonlocal first
-        distribution = tempered(distribution, temperature)
+        distribution = tempered(distribution, _next_temperature(cooling))
         if not first:
-            return draw(distribution, generator=generator)
+            return draw(distribution, generator=later)
         first = False
         assert num_samples is not None
         return draw(distribution, (num_samples,), generator=generator).flatten(0, 1)
@@ -141,15 +151,37 @@ def draws(generator: Stream = None, *, temperature: float = 1.0, num_samples: in
     return choose
 
 
+def _next_temperature(temperature: float | list[float]) -> float:
+    """The temperature of the next stop; of a list, which shrinks, the last: the deepest level comes first."""
+    if not isinstance(temperature, list):
+        return temperature
+    if not temperature:
+        raise ValueError("temperature must be one number, or one for each level; there are fewer of them than latents")
+    return temperature.pop()
+
+
 def means() -> Choice:
     """A driver that takes the mean of every distribution."""
     return lambda distribution: distribution.mean
 
 
-def given(values: Sequence[Tensor]) -> Choice:
-    """A driver that hands out values decided beforehand, in the order of the walk."""
+def given(values: Sequence[Tensor], then: Choice | None = None) -> Choice:
+    """A driver that hands out values decided beforehand, in the order of the walk.
+
+    Args:
+        values: The values of the first latents.
+        then: Decides the others; None where all are given.
+    """
     remaining = iter(values)
-    return lambda _distribution: next(remaining)
+
+    def choose(distribution: Distribution) -> Tensor:
+        value = next(remaining, None)
+        if value is not None:
+            return value
+        assert then is not None, "a walk has more latents than values were given"
+        return then(distribution)
+
+    return choose
 
 
 def repeat_to(x: Tensor, rows: int) -> Tensor:
