@@ -262,15 +262,85 @@ CASES: dict[str, Case] = {
     ),
     "idx gzip damaged": (lambda p: bytes_as(p, "x-ubyte.gz", gzip.compress(b"\0" * 99)[:18]), ValueError, "gzip file"),
     # tables
-    "csv with text": (
-        lambda p: csv(p, ROWS),
+    "csv with names": (
+        lambda p: csv(p, "a,name\n" + "".join(f"{i},person {i}\n" for i in range(120))),
         ValueError,
-        r"'kind' \(string\), 'day' \(date32\[day\]\).*columns=\('a', 'b',\).*labels='kind'",
+        r"the column 'name' holds 120 different texts in 120 rows.*columns=\{'name': 'ignore'\}",
     ),
-    "csv with gaps": (
-        lambda p: csv(p, "a,b\n1,2\n,3\n4,NA\n5,\n"),
+    "csv with an empty column": (
+        lambda p: csv(p, "a,b\n" + "1,\n2,\n" * 20),
         ValueError,
-        "missing or infinite, of 4 rows: 'a' 1, 'b' 2",
+        "the column 'b' holds no value: there is nothing to model",
+    ),
+    "csv with a constant among gaps": (
+        lambda p: csv(p, "a,b\n" + "1,5\n,5\n2,5\n" * 20),
+        ValueError,
+        "the column 'b' holds only the value 5",
+    ),
+    "csv with one class": (
+        lambda p: csv(p, "a,b\n" + "1,x\n2,x\n" * 20),
+        ValueError,
+        "the column 'b' holds only the value 'x'",
+    ),
+    "a kind that is none": (
+        lambda p: csv(p, ROWS, columns={"a": "integer"}),
+        ValueError,
+        "columns= says that 'a' is 'integer'; the kinds are real, positive, count",
+    ),
+    "a kind that the values are not": (
+        lambda p: csv(p, ROWS, columns={"kind": "real"}),
+        ValueError,
+        "columns= says that 'kind' is real, and it holds string",
+    ),
+    "a positive column with a zero": (
+        lambda p: csv(p, ROWS, columns={"a": "positive"}),
+        ValueError,
+        "the positive column 'a' takes numbers above 0; row 0 holds 0",
+    ),
+    "a binary column of three": (
+        lambda p: csv(p, ROWS, columns={"b": "binary"}),
+        ValueError,
+        "columns= says that 'b' is binary, and it holds 7 different values",
+    ),
+    "an order that forgets a value": (
+        lambda p: csv(p, ROWS, columns={"kind": ["x", "z"]}),
+        ValueError,
+        "the column 'kind' holds 'y', which is not among its categories 'x', 'z'",
+    ),
+    "a kind for a column that is not there": (
+        lambda p: csv(p, ROWS, columns={"c": "real"}),
+        ValueError,
+        "columns= names 'c'; the table has the columns a, b, kind, day",
+    ),
+    "a kind that is a number": (
+        lambda p: csv(p, ROWS, columns={"a": 3}),
+        TypeError,
+        "its categories in order, two or more; of 'a' it says 3",
+    ),
+    "kinds for an array": (
+        lambda p: array(p, columns={"a": "real"}),
+        ValueError,
+        "columns= does not apply",
+    ),
+    "levels of a mixed table": (
+        lambda p: csv(p, ROWS, levels=3),
+        ValueError,
+        "levels= speaks of all columns alike",
+    ),
+    "labels that are missing": (
+        lambda p: csv(p, "a,kind\n" + "1,x\n2,\n" * 9, labels="kind"),
+        ValueError,
+        "labels are missing: 'kind' has none in 9 of 18 rows",
+    ),
+    "infinite in a mixed table": (
+        lambda _: load(pd.DataFrame({"a": [1.0, np.inf, 3.0] * 9, "b": ["x", "y", None] * 9})),
+        ValueError,
+        "the column 'a' holds 9 infinite values of 27, the first in row 1",
+    ),
+    "a training part without gaps": (
+        lambda _: load({"train": pd.DataFrame({"a": [1.0, 2.0] * 9}), "test": pd.DataFrame({"a": [1.0, None, 3.0]})}),
+        ValueError,
+        r"train holds complete numbers and test does not: columns=\{\} takes both",
     ),
     "csv without names": (
         lambda p: csv(p, "1,2\n3,4\n"),

@@ -108,7 +108,7 @@ TABLE = DataProtocol(name="t", kind="table", shape=(2,), columns=("a", "b"))
         (np.zeros((3, 30)), IMAGE, "an image is"),
         (np.zeros((0, 6, 5)), IMAGE, "the data is empty"),
         (pd.DataFrame({"a": [1.0], "c": [1.0]}), TABLE, "columns= names 'b'; the table has the columns a, c"),
-        (pd.DataFrame({"a": [1.0], "b": [None]}), TABLE, "'b' 1"),
+        (pd.DataFrame({"a": [1.0], "b": [None]}), TABLE, "values are missing, or are not numbers, in 'b'"),
         (np.array([[1.0, np.nan]]), TABLE, "1 NaN and 0 infinite values, the first in example 0"),
         (
             np.full((2, 2), 1.5),

@@ -10,7 +10,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from pyarrow import parquet
 
 from lucid.data import load
 
@@ -81,15 +80,3 @@ def test_a_frame_s_index_is_not_data() -> None:
 
 def test_numbered_columns_are_named_by_their_numbers() -> None:
     assert load(pd.DataFrame(np.random.default_rng(0).normal(size=(20, 2)))).protocol.columns == ("0", "1")
-
-
-def test_missing_values_are_counted_a_column(tmp_path: Path) -> None:
-    table = frame().astype({"count": float})
-    table.loc[3:5, "count"] = np.nan
-    table.loc[0, "length"] = np.nan
-    table.to_csv(tmp_path / "t.csv", index=False)
-    parquet.write_table(pa.Table.from_pandas(table), tmp_path / "t.parquet")
-    for source in (table, tmp_path / "t.csv", tmp_path / "t.parquet"):
-        with pytest.raises(ValueError, match=r"missing or infinite, of 50 rows: 'length' 1, 'count' 3\. Fill them in"):
-            load(source, labels="species")
-    assert load(table, columns=["flag"]).protocol.columns == ("flag",)

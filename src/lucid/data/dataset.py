@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
+
+from torch import Tensor
 
 from lucid.data.disk_split import part_of
 from lucid.data.division import divide
+from lucid.data.fingerprint import fingerprint
 from lucid.data.found import Found, Kind, Options, Progress, height_and_width
 from lucid.data.hub import from_hub
 from lucid.data.labels import encode
 from lucid.data.load_sharded import load_sharded
 from lucid.data.on_disk import DiskArray, arranged
 from lucid.data.reading import pieces_of, read
+from lucid.data.schema import measured, said_kinds
 from lucid.data.sharded import is_sharded
 from lucid.data.split import Part, Split
 from lucid.data.store import Store
@@ -44,6 +48,24 @@ class Dataset:
     validation: Split
     test: Split
     source: dict[str, Any] | None
+
+    @property
+    def num_classes(self) -> int | None:
+        """Values a label may take, counted from 0: those with a name, or up to the greatest found; None without labels.
+
+        Example:
+            >>> from lucid.data import load
+            >>> load("digits").num_classes
+            10
+        """
+        labels = [part.labels for part in (self.train, self.validation, self.test) if part.labels is not None]
+        found = [int(some.max()) + 1 for some in labels if len(some)]
+        return max(len(self.protocol.classes), *found) if found else None
+
+    def label_fingerprint(self) -> list[str]:
+        """What the labels of the three parts are, as digits; equal labels, equal digits."""
+        parts = (self.train, self.validation, self.test)
+        return [fingerprint([part.part], [] if part.labels is None else [part.labels]) for part in parts]
 
     def fingerprint(self) -> dict[str, str]:
         """What the three parts hold, each as sixteen hexadecimal digits: equal data, equal digits, on any machine.
@@ -79,7 +101,7 @@ def load(
     seed: int = 0,
     labels: Any = None,
     key: str | Mapping[str, str] | None = None,
-    columns: Sequence[str] | None = None,
+    columns: Sequence[str] | Mapping[str, Any] | None = None,
     resize: Sequence[int] | None = None,
     crop: Literal["centre"] | None = None,
     channels: Literal["grey", "rgb", "rgba"] | None = None,
@@ -119,7 +141,10 @@ def load(
             name of the array; for .npy and idx the path of a second file. Subfolders label images.
         key: Which array of a .npz or .safetensors file is the data, or which array is which part; of tar shards the
             ending of the member that is x ("png", "jpg;png"), of parquet shards and Hugging Face datasets the column.
-        columns: Which columns of a table are the data; by default all but the labels.
+        columns: Which columns of a table are the data; by default all but the labels. Or a mapping that says what some
+            of them are: a kind ("real", "positive", "count", "binary", "categorical", "ordinal"), "ignore" to leave one
+            out, or a list of its categories in order; `lucid.distributions.Column` explains the kinds. A table in which
+            values are missing, or that does not hold numbers alone, has its columns' kinds inferred.
         resize: (height, width) for image files; antialiased, and without `crop` changes the proportions.
         crop: "centre" cuts away what does not fit the proportions of `resize`.
         channels: What to read images as, where their modes differ or are unusual.
@@ -154,7 +179,8 @@ def load(
     options = Options(
         key=key,
         labels=labels,
-        columns=None if columns is None else _names(columns),
+        columns=None if columns is None or isinstance(columns, Mapping) else _names(columns),
+        kinds=said_kinds(columns) if isinstance(columns, Mapping) else None,
         layout=layout,
         resize=None if resize is None else height_and_width(resize),
         crop=crop,
@@ -194,16 +220,19 @@ def _whole(found: Found, options: Options, given: dict[str, Any], binarisation: 
     known = found.layout if given.get("kind") in (None, found.kind) else None
     x, kind, layout = arranged(found.x, given.get("kind") or found.kind, options.layout or known)
     scaling: Scaling | None = given.get("scaling")
+    if found.schema:
+        _check_alone(given, binarisation)
     if found.columns and scaling is None and given.get("levels") is None and binarisation == "none":
         scaling = "standardise"
-    x, levels, note = declare(x, given.get("levels"), scaling, found.levels)
+    x, levels, note = (x, None, None) if found.schema else declare(x, given.get("levels"), scaling, found.levels)
     if binarisation != "none" and levels is None:
         check_probabilities(x)
     rows, words = divide(
         len(x), given.get("validation"), given.get("test"), seed=seed, given=found.given, habit=found.habit
     )
     shift, scale = 0.0, 1.0
-    if levels is None and scaling in ("standardise", "unit"):
+    schema = found.schema and measured(found.schema, cast("Tensor", x), rows["train"], scaling or "standardise")
+    if not schema and levels is None and scaling in ("standardise", "unit"):
         shift, scale = measure(x, rows["train"], scaling, found.columns)
     codes, classes = encode(found.labels, found.classes)
     reading = {k: v for k, v in options.described().items() if k in ("key", "resize", "crop", "channels")}
@@ -222,6 +251,7 @@ def _whole(found: Found, options: Options, given: dict[str, Any], binarisation: 
         classes=classes,
         split=words,
         reading=reading,
+        schema=schema,
     )
 
     store = x if isinstance(x, DiskArray) else Store(x)
@@ -231,6 +261,17 @@ def _whole(found: Found, options: Options, given: dict[str, Any], binarisation: 
 
     source = _source(found, options, given, binarisation, seed)
     return Dataset(protocol, split("train"), split("validation"), split("test"), source)
+
+
+def _check_alone(given: dict[str, Any], binarisation: Binarisation) -> None:
+    """Refuse options that speak of all columns of a table alike, where each has a kind of its own."""
+    said = [name for name in ("levels", "kind") if given.get(name) not in (None, "table")]
+    said += ["binarisation"] if binarisation != "none" else []
+    if said:
+        raise ValueError(
+            f"{said[0]}= speaks of all columns alike, and these are of several kinds or have missing values: say what "
+            "each is, columns={'name': 'count', …}, or choose columns of complete numbers, columns=(…)"
+        )
 
 
 def _source(

@@ -60,19 +60,21 @@ class DiskSplit(Split):
         return ahead(self._jobs(run))
 
     def _jobs(self, run: Pass) -> Iterable[partial[Visit]]:
-        order = self.rows
+        order, labels = self.rows, self.labels if run.condition else None
         if run.seed is not None:
-            order = order[torch.randperm(len(self), generator=generator(run.seed, "order", run.epoch))]
+            places = torch.randperm(len(self), generator=generator(run.seed, "order", run.epoch))
+            order, labels = order[places], None if labels is None else labels[places]
         once = self.protocol.binarisation != "none" and not (self.draws_anew and run.seed is not None)
         for number in range(run.start, self.num_batches(run.batch_size, drop_last=run.drop_last)):
             begin, end, first, whole = run.rows(number, len(self))
-            yield partial(self._visit, order[begin:end], number, first, whole, once)
+            own = None if labels is None else labels[begin:end]
+            yield partial(self._visit, order[begin:end], own, number, first, whole, once)
 
-    def _visit(self, rows: Tensor, number: int, first: int, whole: int, once: bool) -> Visit:
+    def _visit(self, rows: Tensor, labels: Tensor | None, number: int, first: int, whole: int, once: bool) -> Visit:
         values = self._store.read(rows)
         if once:
             values = self._drawn(self.protocol.to_model(values).float(), rows).to(torch.uint8)
-        return Visit(number, values, first, whole, drawn=once)
+        return Visit(number, values, first, whole, drawn=once, labels=labels)
 
     def fingerprint(self) -> str:
         """As `Split.fingerprint`; equal to that of the same array in memory."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from torch import Tensor
 
+from lucid.distributions import Column
+
 if TYPE_CHECKING:
     from lucid.data.on_disk import DiskArray
 
@@ -39,6 +41,7 @@ class Found:
         classes: Names of the labels 0, 1, …, where the source says so.
         habit: How many of the last training examples are held out for validation unless the user says otherwise.
         described: What to give `load` as its source to find this again; None for objects in memory.
+        schema: The columns of a mixed table, not scaled yet.
     """
 
     name: str
@@ -52,15 +55,22 @@ class Found:
     classes: tuple[str, ...] = ()
     habit: int | None = None
     described: Any = None
+    schema: tuple[Column, ...] = ()
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a source is to be read; see `lucid.data.load`. None stands for "not said"."""
+    """How a source is to be read; see `lucid.data.load`. None stands for "not said".
+
+    `kinds` is what `columns=` says where it is a mapping; `schema` the columns of a protocol that exists, ()
+    where it knows complete numbers only.
+    """
 
     key: Any = None
     labels: Any = None
     columns: tuple[str, ...] | None = None
+    kinds: Mapping[str, Any] | None = None
+    schema: tuple[Column, ...] | None = None
     layout: str | None = None
     resize: tuple[int, int] | None = None
     crop: Literal["centre"] | None = None
@@ -96,11 +106,15 @@ class Options:
         for option in fields(self):
             if option.name not in {*allowed, "progress"} and getattr(self, option.name) is not None:
                 takes = f"it takes {', '.join(allowed)}" if allowed else "it takes none of the options of reading"
-                raise ValueError(f"{option.name}= does not apply to {what}: {takes}")
+                name = "columns" if option.name == "kinds" else option.name
+                raise ValueError(f"{name}= does not apply to {what}: {takes}")
 
     def described(self) -> dict[str, Any]:
         """The options that were given, as plain JSON values; arrays of labels cannot be among them."""
-        given = {option.name: getattr(self, option.name) for option in fields(self) if option.name != "progress"}
+        names = [option.name for option in fields(self) if option.name not in ("progress", "schema", "kinds")]
+        given = {name: getattr(self, name) for name in names}
+        if self.kinds is not None:
+            given["columns"] = {name: list(v) if isinstance(v, tuple) else v for name, v in self.kinds.items()}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in given.items() if v is not None}
 
 

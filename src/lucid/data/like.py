@@ -94,9 +94,10 @@ def _options(source: Any, protocol: DataProtocol, labels: Any, key: str | None, 
     reading = protocol.reading
     if isinstance(source, str) and source in NAMES:
         return Options(key=key, labels=labels, progress=progress)
-    columns = protocol.columns or None
+    schema = protocol.schema if protocol.columns else None
+    columns = None if schema else protocol.columns or None
     if is_table(source):
-        return Options(key=key, columns=columns, labels=labels)
+        return Options(key=key, columns=columns, schema=schema, labels=labels)
     if not isinstance(source, str | os.PathLike):
         return Options(key=key, labels=labels)
     path = Path(source)
@@ -110,7 +111,7 @@ def _options(source: Any, protocol: DataProtocol, labels: Any, key: str | None, 
             channels=reading.get("channels") or _CHANNELS.get(protocol.shape[0]),  # pyright: ignore[reportArgumentType]
         )
     if path.suffix in (".csv", ".parquet"):
-        return Options(key=key, columns=columns, labels=labels)
+        return Options(key=key, columns=columns, schema=schema, labels=labels)
     if path.suffix in (".npz", ".safetensors"):
         same = reading.get("key")
         return Options(key=key or (same if isinstance(same, str) else None), labels=labels)

@@ -29,11 +29,18 @@ class Portion(NamedTuple):
         x: In model space, `(rows, *shape)`; of a small last batch a process may have no row at all.
         first: Where they begin in the batch.
         whole: Rows of the batch, over all processes.
+        condition: The label of each row, int64 (rows,), where labels were asked for.
     """
 
     x: Tensor
     first: int
     whole: int
+    condition: Tensor | None = None
+
+    def cut(self, begin: int, end: int) -> Portion:
+        """Rows `begin` up to `end` of these."""
+        condition = None if self.condition is None else self.condition[begin:end]
+        return Portion(self.x[begin:end], self.first + begin, self.whole, condition)
 
 
 class Pass(NamedTuple):
@@ -46,6 +53,7 @@ class Pass(NamedTuple):
     start: int = 0
     drop_last: bool = False
     share: Share = Share()
+    condition: bool = False
 
     def rows(self, number: int, size: int) -> tuple[int, int, int, int]:
         """First and end of this process's rows of batch `number` of `size` examples, then `first` and `whole`."""
@@ -65,6 +73,7 @@ class Visit(NamedTuple):
         whole: Rows of the batch, over all processes.
         drawn: Of data that is binarised once: whether the values are the bits already.
         rows: Else which examples they belong to.
+        labels: Of the rows, where they were asked for.
     """
 
     number: int
@@ -73,3 +82,4 @@ class Visit(NamedTuple):
     whole: int
     drawn: bool = False
     rows: Sequence[int] = ()
+    labels: Tensor | None = None

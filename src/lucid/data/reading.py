@@ -69,7 +69,12 @@ def read(source: Any, options: Options) -> Found | None:
     pieces = pieces_of(source, options)
     if not pieces:
         return _read_one(source, options)
-    found = {name: _read_one(*piece) for name, piece in pieces.items()}
+    found: dict[str, Found | None] = {}
+    for name, (piece, own) in pieces.items():
+        first = next(iter(found.values()), None)
+        if first is not None and first.schema:  # the training part says what the columns are
+            own = replace(own, schema=first.schema, columns=None, kinds=None)
+        found[name] = _read_one(piece, own)
     if any(piece is None for piece in found.values()):
         return None
     one = _join(cast("dict[str, Found]", found))
@@ -158,6 +163,10 @@ def _join(found: dict[str, Found]) -> Found:
                 f"the parts differ: examples of shape {tuple(first.x.shape[1:])} in train and "
                 f"{tuple(piece.x.shape[1:])} in "
                 f"{name}{'; their columns must be the same' if piece.columns != first.columns else ''}"
+            )
+        if piece.schema != first.schema:
+            raise ValueError(
+                f"train holds complete numbers and {name} does not: columns={{}} takes both as a table of several kinds"
             )
         if piece.x.is_floating_point() != first.x.is_floating_point():
             raise ValueError(f"the parts differ: train holds {first.x.dtype} and {name} {piece.x.dtype}; use one type")

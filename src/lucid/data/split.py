@@ -124,6 +124,7 @@ class Split(ABC):
         start: int = 0,
         drop_last: bool = False,
         share: Share,
+        condition: bool = False,
     ) -> Iterator[Portion]:
         """The same pass as `batches`, divided among processes: each gets its rows of every batch.
 
@@ -138,9 +139,10 @@ class Split(ABC):
             start: As for `batches`.
             drop_last: As for `batches`.
             share: Which process this is.
+            condition: Whether each portion is to hold the labels of its rows, for a model that is told them.
 
         Raises:
-            TypeError, ValueError: As for `batches`.
+            TypeError, ValueError: As for `batches`; and where labels are asked for and there are none.
         """
         _check_count("batch_size", batch_size, 1)
         _check_count("epoch", epoch, 0)
@@ -156,7 +158,23 @@ class Split(ABC):
                 )
             if start > total:
                 raise ValueError(f"start must be at most {total}, the number of batches; received {start}")
-        return self._portions(Pass(batch_size, torch.device(device), seed, epoch, start, drop_last, share))
+        if condition and self.size != 0:
+            self.required_labels()
+        return self._portions(Pass(batch_size, torch.device(device), seed, epoch, start, drop_last, share, condition))
+
+    def required_labels(self) -> Tensor:
+        """The labels, int64 (N,), where they are needed.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if self.labels is None:
+            raise ValueError(
+                f"a conditional model is told the label of each example, and the {self.part} part has none: name them "
+                "(labels=, or --label), or sort images into folders; of data that is read batch by batch they are "
+                "known only with in_memory=True"
+            )
+        return self.labels
 
     def num_batches(self, batch_size: int, *, drop_last: bool = False) -> int:
         """Batches in a pass.
@@ -174,7 +192,8 @@ class Split(ABC):
             x = moved.float() if visit.drawn else protocol.to_model(moved).float()
             if not visit.drawn and protocol.binarisation != "none":
                 x = self._binarised(x, visit, run)
-            yield Portion(x, visit.first, visit.whole)
+            labels = None if visit.labels is None else visit.labels.to(run.device)
+            yield Portion(x, visit.first, visit.whole, labels)
 
     def _binarised(self, x: Tensor, visit: Visit, run: Pass) -> Tensor:
         if len(x) == 0:
@@ -266,15 +285,18 @@ class ResidentSplit(Split):
     def _visits(self, run: Pass) -> Iterator[Visit]:
         drawn = self.protocol.binarisation != "none" and not (self.draws_anew and run.seed is not None)
         store, rows = (self._drawn_once(), None) if drawn else (self._store, self._rows)
+        labels = self.labels if run.condition else None
         if run.seed is not None:
             order = torch.randperm(len(self), generator=generator(run.seed, "order", run.epoch))
             rows = order if rows is None else rows[order]
+            labels = None if labels is None else labels[order]
         values = store.on(run.device)
         rows = None if rows is None else rows.to(values.device)
+        labels = None if labels is None else labels.to(run.device)  # once for the pass
         for number in range(run.start, self.num_batches(run.batch_size, drop_last=run.drop_last)):
             begin, end, first, whole = run.rows(number, len(self))
             here = values[begin:end] if rows is None else values.index_select(0, rows[begin:end])
-            yield Visit(number, here, first, whole, drawn)
+            yield Visit(number, here, first, whole, drawn, labels=None if labels is None else labels[begin:end])
 
     def _drawn_once(self) -> Store:
         """The draw that evaluation uses, one byte a feature, made when it is first asked for."""

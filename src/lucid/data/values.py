@@ -196,6 +196,8 @@ def conform(x: X, protocol: DataProtocol, what: str) -> X:
             f"{what} has examples of shape {tuple(x.shape[1:])}; the protocol of {protocol.name!r} says "
             f"{protocol.shape}"
         )
+    if protocol.schema:
+        return x.to(torch.float64)  # the reader has checked each column
     if protocol.levels is not None:
         return _on_grid(x, protocol.levels, *_finite_range(x))
     _finite_range(x)

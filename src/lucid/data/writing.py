@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 from collections.abc import Sequence
@@ -15,8 +16,9 @@ from torch import Tensor
 from lucid.data.layout import restore
 from lucid.io.files import whole_file
 from lucid.models import DataProtocol
+from lucid.models.coding import frame_of
 
-__all__ = ["to_pixels", "write"]
+__all__ = ["to_pixels", "write", "write_table"]
 
 _GAP = 2  # pixels between the images of a sheet
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -114,7 +116,6 @@ def _write_table(
     labels: Sequence[object] | None,
 ) -> None:
     import pyarrow as pa
-    from pyarrow import csv, parquet
 
     if protocol is not None and protocol.kind == "series" and protocol.shape[0] == 1:
         values = values.flatten(1)
@@ -129,14 +130,50 @@ def _write_table(
     names = own or tuple(columns or (f"x{i}" for i in range(values.shape[1])))
     if len(names) != values.shape[1]:
         raise ValueError(f"columns must have {values.shape[1]} names, one a number; received {len(names)}")
-    table = pa.table({name: values[:, i].numpy() for i, name in enumerate(names)})
+    if protocol is not None and protocol.schema:
+        table = _as_there(protocol, protocol.raw_table(values))
+    else:
+        table = pa.table({name: values[:, i].numpy() for i, name in enumerate(names)})
     if labels is not None:
         table = table.append_column("label", pa.array(labels))
-    with whole_file(path) as temporary:
-        if path.suffix == ".csv":
-            csv.write_csv(table, temporary)
+    write_table(table, path)
+
+
+def write_table(table: Any, path: str | os.PathLike[str]) -> None:
+    """Write a `pyarrow.Table` to a .csv or .parquet file, whole or not at all; an existing file is replaced.
+
+    Raises:
+        ValueError: If the ending is neither.
+    """
+    from pyarrow import csv, parquet
+
+    file = Path(path)
+    if file.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"cannot write a table to {str(path)!r}: the ending must be .csv or .parquet")
+    with whole_file(file) as temporary:
+        if file.suffix == ".csv":
+            csv.write_csv(_plain(table), temporary)
         else:
             parquet.write_table(table, temporary)
+
+
+def _as_there(protocol: DataProtocol, table: Any) -> Any:
+    """A table that, where its columns come from pandas, brings their types there along: .parquet has room for them."""
+    if not any(column.pandas for column in protocol.schema) or importlib.util.find_spec("pandas") is None:
+        return table
+    import pyarrow as pa
+
+    return pa.Table.from_pandas(frame_of(protocol.schema, table), preserve_index=False)
+
+
+def _plain(table: Any) -> Any:
+    """A table without declared categories, for which .csv has no room: their values instead."""
+    import pyarrow as pa
+
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(i, field.name, table.column(i).cast(field.type.value_type))
+    return table
 
 
 def _write_sheet(values: Tensor, path: Path, protocol: DataProtocol | None) -> None:
