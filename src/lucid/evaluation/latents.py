@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
 
-from lucid.distributions import DiagonalGaussian, StandardNormal
+from lucid.distributions import kl_per_feature
 from lucid.evaluation.moments import Moments
 from lucid.models import Latent, LatentModel, Record, draws, drive, evaluating
 
@@ -107,13 +106,18 @@ class LatentStatistics:
 
 
 def unit_statistics(
-    model: LatentModel, batches: Iterable[Tensor], *, num_samples: int = 10, seed: int = 0
+    model: LatentModel,
+    batches: Iterable[Tensor | tuple[Tensor, Tensor | None]],
+    *,
+    num_samples: int = 10,
+    seed: int = 0,
 ) -> tuple[UnitStatistics, ...]:
     """Which units of each level are active, and what each costs in nats.
 
     Args:
         model: Any latent-variable model.
-        batches: Model-space data on the model's device, (B, ...) each.
+        batches: Model-space data on the model's device, (B, ...) each; for a conditional model pairs with what it is
+            told of each example, as `examples_of` gives them.
         num_samples: Posterior draws per example; those of one batch are evaluated together.
         seed: Of the draws.
 
@@ -131,9 +135,10 @@ def unit_statistics(
     statistics = LatentStatistics(model.depth)
     generator: torch.Generator | None = None
     with evaluating(model):
-        for x in batches:
+        for batch in batches:
+            x, condition = (batch, None) if isinstance(batch, Tensor) else batch
             generator = generator or torch.Generator(x.device).manual_seed(seed)
-            record = drive(model.walk(x), draws(generator, num_samples=num_samples))
+            record = drive(model.walk(x, condition=condition), draws(generator, num_samples=num_samples))
             statistics.add([record], x.shape[0])
     return statistics.result()
 
@@ -146,25 +151,6 @@ def _posterior_mean(latent: Latent) -> Tensor:
 
 def kl_of_units(latent: Latent) -> Tensor | None:
     """What each unit adds to the level's KL, (rows, U) nats, as `Latent.kl` has it; None where they do not split."""
-    q, p = latent.posterior, latent.prior
-    if not isinstance(q, DiagonalGaussian) or not isinstance(p, DiagonalGaussian | StandardNormal):
-        return None
-    # Seen as a batch of one-unit distributions, the densities' own sums over an event are over one unit.
-    units_q, units_p = _as_units(q), _as_units(p)
-    if latent.prior_known_first:
-        return kl_divergence(units_q, units_p).view(q.loc.shape[0], -1)
-    value = latent.value
-    log_ratio = _log_prob_of_units(units_q, q, value) - _log_prob_of_units(units_p, p, value)
-    return log_ratio.view(value.shape[0], -1)
-
-
-def _as_units(distribution: DiagonalGaussian | StandardNormal) -> DiagonalGaussian | StandardNormal:
-    if isinstance(distribution, StandardNormal):
-        return StandardNormal(distribution.loc.flatten())
-    return DiagonalGaussian(distribution.loc.flatten(), distribution.logvar.flatten())
-
-
-def _log_prob_of_units(units: Distribution, whole: Distribution, value: Tensor) -> Tensor:
-    """log p of each unit of `value`, which holds one or several draws for each row of the distribution; flat."""
-    per_draw = value.unflatten(0, (-1, whole.batch_shape[0]))
-    return units.log_prob(per_draw.flatten(1)).flatten()
+    assert latent.posterior is not None, "a walk over data has posteriors"
+    kl = kl_per_feature(latent.posterior, latent.prior, None if latent.prior_known_first else latent.value)
+    return None if kl is None else kl.flatten(1)

@@ -8,14 +8,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lucid.data import Split
+from lucid.data import Share, Split, tells_labels
 from lucid.evaluation.declared import BitsPerDim, protocol_of
 from lucid.evaluation.latents import LatentStatistics
 from lucid.evaluation.moments import Moments
 from lucid.evaluation.result import Evaluation, Measurement
 from lucid.models import DataProtocol, LatentModel, Record, draws, drive, evaluating, importance_weighted
 
-__all__ = ["Batches", "evaluate"]
+__all__ = ["Batches", "evaluate", "examples_of"]
 
 _MAX_ROWS = 8192
 _MAX_NUMBERS = 2**21
@@ -43,6 +43,7 @@ def evaluate(
     split: str | None = None,
     device: torch.device | str | None = None,
     progress: Callable[[int, int | None], None] | None = None,
+    condition: Tensor | None = None,
 ) -> Evaluation:
     r"""Measure a model on data it has not seen: ELBO, per-level KL, active units, log-likelihood, bits/dim.
 
@@ -70,13 +71,15 @@ def evaluate(
         split: What to call the data in the record. None means the name of the split, or "tensor".
         device: Where to work: the model is moved there, as by `model.to`. None means where it is.
         progress: Called as `progress(examples done, examples in total)` after each batch; the total is None if unknown.
+        condition: What a conditional model is told of each example of a tensor; a split gives its labels itself.
 
     Returns:
         The figures.
 
     Raises:
         ValueError: If a setting is out of range, there are fewer than two examples, the data yields another number of
-            examples than it declares, or was prepared in another way than the data the model was trained on.
+            examples than it declares, was prepared in another way than the data the model was trained on, or lacks the
+            condition that the model asks for.
         FloatingPointError: If a figure of any example is NaN or infinite; none is left out.
 
     Example:
@@ -96,12 +99,14 @@ def evaluate(
     seeds = torch.Generator().manual_seed(seed)
     totals = _Totals(model, protocol, _counts(num_samples))
     with evaluating(model):
-        for batch in _in_order(data, batch_size, place):
+        for batch, told in examples_of(model, data, batch_size, place, condition):
             rows = max_rows or max(1, min(_MAX_ROWS, _MAX_NUMBERS // max(1, batch[0].numel())))
-            for x in batch.split(rows):
+            for start in range(0, len(batch), rows):
+                x = batch[start : start + rows]
+                c = None if told is None else told[start : start + rows]
                 elbo_stream, importance_stream = (_derived(seeds, x.device) for _ in range(2))
-                totals.add_elbo(x, elbo_samples, elbo_stream, rows)
-                totals.add_importance(x, importance_stream, rows)
+                totals.add_elbo(x, c, elbo_samples, elbo_stream, rows)
+                totals.add_importance(x, c, importance_stream, rows)
             if progress is not None:
                 progress(totals.num_examples, total)
     if total is not None and totals.num_examples != total:
@@ -147,10 +152,12 @@ class _Totals:
     def num_examples(self) -> int:
         return self.elbo.count
 
-    def add_elbo(self, x: Tensor, num_samples: int, generator: torch.Generator, max_rows: int) -> None:
+    def add_elbo(
+        self, x: Tensor, condition: Tensor | None, num_samples: int, generator: torch.Generator, max_rows: int
+    ) -> None:
         first = self.num_examples
         self.bits.look_at(x)
-        records = _records(self.model, x, num_samples, generator, max_rows)
+        records = _records(self.model, x, condition, num_samples, generator, max_rows)
         found = _OverDraws(self.model.depth)
         self.latents.add(found.watch(records, x.shape[0]), x.shape[0])
         reconstruction, kls = found.reconstruction.mean, [kl.mean for kl in found.kl]
@@ -159,8 +166,8 @@ class _Totals:
             self._add(self.kl[level], kl, f"the KL of level {level}", first)
         self._add(self.elbo, -reconstruction - torch.stack(kls).sum(0), "the ELBO", first)
 
-    def add_importance(self, x: Tensor, generator: torch.Generator, max_rows: int) -> None:
-        for i, at_k in enumerate(importance_weighted(self.model, x, self.counts, generator, max_rows)):
+    def add_importance(self, x: Tensor, condition: Tensor | None, generator: torch.Generator, max_rows: int) -> None:
+        for i, at_k in enumerate(importance_weighted(self.model, x, self.counts, generator, max_rows, condition)):
             first = self.importance[i].count
             self._add(self.importance[i], at_k.per_example, f"the {at_k.estimator} log-likelihood", first)
             self._add(self.effective[i], at_k.effective_sample_size, "the effective sample size", first)
@@ -205,12 +212,18 @@ class _Totals:
 
 
 def _records(
-    model: LatentModel, x: Tensor, num_samples: int, generator: torch.Generator, max_rows: int
+    model: LatentModel,
+    x: Tensor,
+    condition: Tensor | None,
+    num_samples: int,
+    generator: torch.Generator,
+    max_rows: int,
 ) -> Iterator[Record]:
     """Walks over x that hold exactly `num_samples` draws together, at most `max_rows` rows each."""
     at_once = max(1, max_rows // x.shape[0])
     for start in range(0, num_samples, at_once):
-        yield drive(model.walk(x), draws(generator, num_samples=min(at_once, num_samples - start)))
+        walk = model.walk(x, condition=condition)
+        yield drive(walk, draws(generator, num_samples=min(at_once, num_samples - start)))
 
 
 def _measurement(moments: Moments, num_samples: int, estimator: str, effective: float | None = None) -> Measurement:
@@ -228,12 +241,42 @@ def _derived(seeds: torch.Generator, device: torch.device) -> torch.Generator:
     return torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=seeds)))
 
 
-def _in_order(data: Batches | Tensor, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+def examples_of(
+    model: LatentModel,
+    data: Batches | Tensor,
+    batch_size: int,
+    device: torch.device,
+    condition: Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Every example once, batch by batch, with what a conditional model is told of it.
+
+    Args:
+        model: The model.
+        data: A split, whose labels are told where the model is conditional; or a tensor of x.
+        batch_size: Examples at once.
+        device: Where they go.
+        condition: Of each example of a tensor.
+
+    Raises:
+        ValueError: If the model is not told what it asks for, or told what it does not ask for.
+    """
     if not isinstance(data, Tensor):
-        return iter(data.batches(batch_size, device=device))
+        if condition is not None:
+            raise ValueError("condition= goes with a tensor of x: a split gives the labels of its examples itself")
+        if isinstance(data, Split) and tells_labels(model, data):
+            portions = data.portions(batch_size, device=device, share=Share(), condition=True)
+            return ((portion.x, portion.condition) for portion in portions)
+        return ((x, None) for x in data.batches(batch_size, device=device))
     if data.dim() < 2:
         raise ValueError(f"x must be (batch, features, ...); received shape {tuple(data.shape)}")
-    return (x.to(device) for x in data.split(batch_size) if len(x))
+    if condition is None:
+        return ((x.to(device), None) for x in data.split(batch_size) if len(x))
+    if len(condition) != len(data):
+        raise ValueError(
+            f"condition must have a row for each example; received {len(condition)} for {len(data)} examples"
+        )
+    pairs = zip(data.split(batch_size), condition.split(batch_size), strict=True)
+    return ((x.to(device), told.to(device)) for x, told in pairs if len(x))
 
 
 def _length(data: Batches | Tensor) -> int | None:
