@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -47,6 +47,8 @@ class Watcher:
 
     def update(self, step: int, averages: Averages, beta: float, examples_per_second: float, skipped: int) -> None:
         self.at_step(step)
+
+    def units(self, active: Sequence[int], total: Sequence[int]) -> None: ...
 
     def message(self, text: str) -> None:
         self.messages.append(text)

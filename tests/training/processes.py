@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from tests.conditional import ConditionalGaussian, labelled
 from tests.training.helpers import Watcher
 from torch import Tensor
 
@@ -98,6 +99,11 @@ def everything(folder: Path) -> None:
         result = fit(model(), dataset(), out=folder / strategy, strategy=strategy, progress=False, **RUN)
         found |= {f"trained/{strategy}/{name}": value.clone() for name, value in result.model.state_dict().items()}
         found[f"best/{strategy}"] = torch.tensor(result.best_loss)
+        told = fit(
+            ConditionalGaussian(), labelled(81), strategy=strategy, progress=False, **RUN
+        )  # the last batch: a row
+        found |= {f"told/{strategy}/{name}": value.clone() for name, value in told.model.state_dict().items()}
+        found[f"told/{strategy}/best"] = torch.tensor(told.best_loss)
     if engine_room.is_main_process():
         io.write_tensors(folder / "found.safetensors", found)
 

@@ -43,12 +43,13 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     return io.read_tensors(folder / "found.safetensors")
 
 
-@pytest.mark.parametrize("kind", ["gradient", "measured", "trained", "best"])
+@pytest.mark.parametrize("kind", ["gradient", "measured", "trained", "best", "told"])
 @pytest.mark.parametrize("strategy", processes.STRATEGIES)
 def test_two_processes_find_what_one_does(
     one: dict[str, Tensor], two: dict[str, Tensor], strategy: str, kind: str
 ) -> None:
-    """Gradients of full, uneven and nearly empty batches, in one part or three; figures; weights after 21 steps.
+    """Gradients of full, uneven and nearly empty batches, in one part or three; figures; weights after 21 steps, of a
+    conditional model too.
 
     In float64, to rounding: sums are taken in another order.
     """

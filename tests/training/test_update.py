@@ -279,7 +279,7 @@ def test_a_compiled_update_is_only_for_batches_of_its_shape() -> None:
     update = update_of(vae().train())
     shapes: list[torch.Size] = []
 
-    def compiled(x: Tensor, betas: Any) -> Any:
+    def compiled(x: Tensor, betas: Any, condition: Tensor | None = None) -> Any:
         shapes.append(x.shape)
         return update.step(x, betas)
 

@@ -88,7 +88,7 @@ class ExceptionalUpdates:
         self._randomness.at("train", step)
         noise = Rows(self._randomness.noise, portion.first, portion.whole)
         with self._engine.autocast():
-            return explain(self._model, portion.x, noise)
+            return explain(self._model, portion.x, noise, portion.condition)
 
     def refuse_untrained(self, steps: int) -> None:
         """A run whose every update was left out has not trained.

@@ -13,6 +13,7 @@ import torch
 from torch.optim import Optimizer
 
 import lucid
+from lucid import io
 from lucid.models import LatentModel
 from lucid.objectives import Objective
 from lucid.training.engine import Engine, launch
@@ -21,7 +22,7 @@ from lucid.training.settings import Settings
 if TYPE_CHECKING:
     from lucid.data import Dataset
 
-__all__ = ["describe_optimizer", "describe_run", "refuse_other_run"]
+__all__ = ["describe_objective", "describe_optimizer", "describe_run", "refuse_other_run"]
 
 _MAY_CHANGE = (
     *("epochs", "steps", "early_stopping", "log_every", "checkpoint_seconds", "keep_checkpoints"),
@@ -39,13 +40,15 @@ def describe_run(
     return {
         **more,
         "data": data.source,
+        "objective": io.describe(objective),
         "training": {**asdict(settings), "precision": engine.precision},
         "protocol": asdict(data.protocol),
         "identity": {
             "architecture": _lines(model),
             "likelihood": _lines(model.likelihood),
-            "objective": _lines(objective),
+            "objective": describe_objective(objective),
             "data": data.fingerprint(),
+            **({} if model.condition is None else {"labels": data.label_fingerprint()}),
         },
         "launch": launch(),
         "versions": {"lucid": lucid.__version__, "torch": str(torch.__version__)},
@@ -56,6 +59,11 @@ def describe_optimizer(optimizer: Optimizer) -> list[str]:
     """Its class, and what it was made with."""
     options = ", ".join(f"{name}={value}" for name, value in sorted(optimizer.defaults.items()))
     return [_ADDRESS.sub("", f"{type(optimizer).__qualname__}({options})")]
+
+
+def describe_objective(objective: Objective) -> list[str]:
+    """Its class, and what it was made with, line by line."""
+    return _lines(objective)
 
 
 def _lines(thing: object) -> list[str]:

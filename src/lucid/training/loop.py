@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
+from torch.nn import Module
 
-from lucid.data import Portion
+from lucid.data import Portion, tells_labels
 from lucid.models import LatentModel
-from lucid.objectives import Objective, Schedule
+from lucid.objectives import Objective, Schedule, figures_of
 from lucid.training.average import WeightAverage
 from lucid.training.compilation import long_enough, warm_up, worth_compiling
 from lucid.training.engine import Engine, gathered
@@ -32,6 +34,7 @@ from lucid.training.settings import Settings
 from lucid.training.signals import StopSignal
 from lucid.training.state import Position, RunState
 from lucid.training.step import TrainingStep
+from lucid.training.units import Units, count_units
 from lucid.training.update import Update
 from lucid.training.validation import measure
 from lucid.training.window import Averages, Window
@@ -75,13 +78,21 @@ class Loop:
     ) -> None:
         self.data = data
         self.settings = settings
-        self.objective = objective
+        # Training changes the state of one that has any: the user's own is left as it is.
+        self.objective = objective = copy.deepcopy(objective) if isinstance(objective, Module) else objective
         self.tensorboard = tensorboard
         self.total_steps = settings.total_steps(data.train.size)
         self._validate_every = settings.steps_between_validations(data.train.size)
         self.final_beta = objective.beta(max(self.total_steps - 1, _length(objective)))
         if settings.early_stopping is not None and data.validation.size == 0:
             raise ValueError("early_stopping waits for validations, and the data has no validation part")
+        self._told = tells_labels(model, data.train, data.validation)
+        self._compiles = bool(getattr(objective, "compiles", True))
+        if settings.compile is True and not self._compiles:
+            raise ValueError(
+                f"{type(objective).__name__} takes gradients within the step, which cannot be compiled: leave compile "
+                "at auto"
+            )
         self.engine = Engine(settings, model)
         self.progress = progress if self.engine.main else Silent()
         self.description = describe_run(model, data, settings, objective, self.engine, description)
@@ -90,6 +101,8 @@ class Loop:
         self.given = model
         self.model = cast("LatentModel", self.engine.place(model))
         self.randomness = Randomness(settings.seed, self.engine.device, self.engine.rank)
+        if isinstance(objective, Module):
+            objective.to(self.engine.device)
         self.step = TrainingStep(self.model, objective)
         self.distributed = self.engine.distribute(self.step, self.model)
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -105,7 +118,8 @@ class Loop:
         self.position = Position()
         self.window = Window()
         self.best: dict[str, Tensor] = {}
-        self.state = RunState(self.model, self.optimizer, self.update, self.average, self.position, self.best)
+        state = objective if isinstance(objective, Module) else None
+        self.state = RunState(self.model, state, self.optimizer, self.update, self.average, self.position, self.best)
         self.validation: Averages | None = None
         self.stop = StopSignal()
         self._stopping = False
@@ -151,7 +165,7 @@ class Loop:
     def advance(self, writer: MetricsWriter, until: int) -> None:
         """Train until `until` steps are done, or an interruption."""
         position = self.position
-        self.model.train()
+        self.step.train()
         self._clock = time.perf_counter()
         while position.step < until and not self._ended:
             before = position.batch
@@ -181,6 +195,7 @@ class Loop:
             epoch=position.epoch,
             start=position.batch,
             share=self.engine.share,
+            condition=self._told,
         )
 
     def _update(self, portion: Portion, writer: MetricsWriter) -> None:
@@ -211,7 +226,8 @@ class Loop:
         if self.progress.wants_update():
             self.update.guard.read()
             skipped = self.update.guard.skipped
-            self.progress.update(position.step, self.window.averages(), beta, self._speed(), skipped)
+            shown = figures_of(self.objective, beta)["beta"]
+            self.progress.update(position.step, self.window.averages(), shown, self._speed(), skipped)
         if validating or position.step % self.settings.log_every == 0:
             self.update.guard.read()
             writer.write("train", self.window.averages(self.engine.sum), **self._where(beta))
@@ -240,6 +256,7 @@ class Loop:
         position = self.position
         with nullcontext() if self.average is None else self.average.in_place():
             now, at_the_end = self.measure(self.data.validation, [beta, self.final_beta])
+            units = self._count_units()
             better = math.isfinite(at_the_end.loss) and (
                 position.best_loss is None or at_the_end.loss < position.best_loss
             )
@@ -247,7 +264,9 @@ class Loop:
                 self.best.clear()
                 self.best |= {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.validation = now
-        writer.write("validation", now, **self._where(beta))
+        found = {"active_units": units.active, "latent_units": units.total}
+        writer.write("validation", now, **self._where(beta), **found)
+        self.progress.units(units.active, units.total)
         if not math.isfinite(at_the_end.loss):
             raise NonFiniteLossError(position.step, "the validation loss, after a finite training loss")
         if better:
@@ -263,11 +282,22 @@ class Loop:
         self.engine.align(self.model)
         return measure(
             self.distributed,
+            self.step,
             self.model,
             split,
             betas,
             engine=self.engine,
             randomness=self.randomness,
+            batch_size=self.settings.batch_size,
+        )
+
+    def _count_units(self) -> Units:
+        return count_units(
+            self.distributed,
+            self.step,
+            self.model,
+            self.data.validation,
+            engine=self.engine,
             batch_size=self.settings.batch_size,
         )
 
@@ -304,7 +334,7 @@ class Loop:
     def _compile(self, before: Any) -> None:
         """Have the step compiled, if that was said, decided when the run began, or is decided now by measuring."""
         wanted = self.settings.compile if self.settings.compile != "auto" or before is None else bool(before)
-        if wanted == "auto" and (self.engine.of > 1 or not long_enough(self.total_steps)):
+        if wanted == "auto" and (self.engine.of > 1 or not self._compiles or not long_enough(self.total_steps)):
             wanted = False
         if wanted:
             portion = next(self.portions())
@@ -340,9 +370,11 @@ class Loop:
         needed = _length(self.objective)
         if self.total_steps >= needed:
             return []
+        dial = getattr(self.objective, "dial", "β")
+        last, meant = self.objective.beta(self.total_steps - 1), self.objective.beta(needed)
         note = (
-            f"the β schedule needs {needed} steps and the run has {self.total_steps}: it ends at "
-            f"β = {self.objective.beta(self.total_steps - 1):.3g} in the place of {self.objective.beta(needed):.3g}"
+            f"the {dial} schedule needs {needed} steps and the run has {self.total_steps}: it ends at "
+            f"{dial} = {last:.3g} in the place of {meant:.3g}"
         )
         self.progress.message(f"note: {note}")
         return [note]
@@ -380,14 +412,14 @@ class Loop:
             signal=self.stop.number,
         )
 
-    def _where(self, beta: float) -> dict[str, float]:
+    def _where(self, beta: float) -> dict[str, Any]:
         position = self.position
         size = self.data.train.size
         epoch = position.step / self.settings.steps_per_epoch(size) if size else position.epoch
         return {
             "step": position.step,
             "epoch": round(epoch, 4),
-            "beta": beta,
+            **figures_of(self.objective, beta),
             "learning_rate": self.settings.learning_rate_at(position.step - 1, self.total_steps),
             "skipped": self.update.guard.skipped,
             "examples_per_second": round(self._speed(), 1),

@@ -52,8 +52,11 @@ class MetricsWriter:
         if tensorboard:
             self._board = _tensorboard(folder / "tensorboard", keep_until)
 
-    def write(self, split: str, averages: Averages, **more: float) -> None:
-        """Write one line: the means over a split's examples, with `step`, `epoch`, `beta` and more."""
+    def write(self, split: str, averages: Averages, **more: float | list[int]) -> None:
+        """Write one line: the means over a split's examples, with `step`, `epoch`, `beta` and more.
+
+        A validation's also holds `active_units` and `latent_units`, lists indexed by level.
+        """
         line = {"split": split, **more, **averages._asdict()}
         if self._lines is not None:
             self._lines.write(json.dumps({k: _finite(v) for k, v in line.items()}))
@@ -190,12 +193,14 @@ def _kept_bytes(path: Path, until: int) -> int:
     return kept
 
 
-def _show(board: Any, split: str, averages: Averages, more: Mapping[str, float]) -> None:
+def _show(board: Any, split: str, averages: Averages, more: Mapping[str, Any]) -> None:
     step = int(more["step"])
     for name in ("loss", "elbo", "reconstruction"):
         board.add_scalar(f"{name}/{split}", getattr(averages, name), step)
     for level, kl in enumerate(averages.kl):
         board.add_scalar(f"kl_{level}/{split}", kl, step)
+    for level, active in enumerate(more.get("active_units", ())):
+        board.add_scalar(f"active_units_{level}/{split}", active, step)
     board.add_scalar("beta", more["beta"], step)
 
 

@@ -60,16 +60,18 @@ class Culprit(NamedTuple):
     lasting: bool = False
 
 
-def explain(model: LatentModel, x: Tensor, stream: Stream) -> Culprit:
+def explain(model: LatentModel, x: Tensor, stream: Stream, condition: Tensor | None = None) -> Culprit:
     """Name the first non-finite value of a training step, in the order in which things are computed.
 
     Args:
         model: In training.
         x: The batch.
         stream: Where its draws came from, in the same state.
+        condition: What a conditional model was told of each example.
     """
-    if not x.isfinite().all():
-        return Culprit(f"the data: {int((~x.isfinite()).sum())} of {x.numel()} values of the batch", lasting=True)
+    bad = x.isinf() if model.likelihood.takes_missing else ~x.isfinite()
+    if bad.any():
+        return Culprit(f"the data: {int(bad.sum())} of {x.numel()} values of the batch", lasting=True)
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
             return Culprit(f"the parameter {name}, before this step", lasting=True)
@@ -78,7 +80,7 @@ def explain(model: LatentModel, x: Tensor, stream: Stream) -> Culprit:
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     try:
         with torch.no_grad():
-            record = drive(model.walk(x, check=False), draws(stream))
+            record = drive(model.walk(x, check=False, condition=condition), draws(stream))
     finally:
         for hook in hooks:
             hook.remove()

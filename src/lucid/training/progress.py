@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from lucid.training.window import Averages
 
 __all__ = ["Progress", "ProgressBar", "Silent"]
+
+
+_MOST_LEVELS = 6
+"""Levels that are shown one by one: the line must stay one."""
+_COLLAPSED = 0.01
+"""Nats below which a level says nothing of x."""
 
 
 class Progress(Protocol):
@@ -20,6 +27,10 @@ class Progress(Protocol):
         ...
 
     def update(self, step: int, averages: Averages, beta: float, examples_per_second: float, skipped: int) -> None: ...
+
+    def units(self, active: Sequence[int], total: Sequence[int]) -> None:
+        """After a validation: active and all latent units of each level."""
+        ...
 
     def message(self, text: str) -> None: ...
 
@@ -36,13 +47,18 @@ class Silent:
 
     def update(self, step: int, averages: Averages, beta: float, examples_per_second: float, skipped: int) -> None: ...
 
+    def units(self, active: Sequence[int], total: Sequence[int]) -> None: ...
+
     def message(self, text: str) -> None: ...
 
     def end(self) -> None: ...
 
 
 class ProgressBar:
-    """A bar with loss, ELBO, KL of each level, β, examples per second and time left, drawn by rich."""
+    """A bar with loss, ELBO, KL and active units of each level, β, examples per second and time left, drawn by rich.
+
+    Of more than six levels it shows the sum of their KL, and how many are collapsed.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -59,6 +75,7 @@ class ProgressBar:
             auto_refresh=False,
         )
         self._task = self._bar.add_task("training", total=None, numbers="")
+        self._units = ""
         self._next = 0.0
         # A file or a pipe gets a line every few seconds in the place of a moving bar.
         self._interval = 0.25 if self._console.is_terminal else 10.0
@@ -74,8 +91,7 @@ class ProgressBar:
 
     def update(self, step: int, averages: Averages, beta: float, examples_per_second: float, skipped: int) -> None:
         self._next = time.monotonic() + self._interval
-        kl = " ".join(f"{value:.2f}" for value in averages.kl)
-        bound = f"loss {averages.loss:.2f}  elbo {averages.elbo:.2f}  kl {kl}"
+        bound = f"loss {averages.loss:.2f}  elbo {averages.elbo:.2f}  kl {_kl_in_words(averages.kl)}{self._units}"
         left_out = f"  skipped {skipped}" if skipped else ""
         numbers = f"{bound}  β {beta:.2g}  {examples_per_second:,.0f} ex/s{left_out}"
         if self._console.is_terminal:
@@ -85,9 +101,25 @@ class ProgressBar:
             total = self._bar.tasks[0].total
             self._console.print(f"step {step}/{total:.0f}  {numbers}", highlight=False)
 
+    def units(self, active: Sequence[int], total: Sequence[int]) -> None:
+        self._units = f"  au {_units_in_words(active, total)}"
+
     def message(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False)
 
     def end(self) -> None:
         if self._console.is_terminal:
             self._bar.stop()
+
+
+def _kl_in_words(kl: Sequence[float]) -> str:
+    if len(kl) <= _MOST_LEVELS:
+        return " ".join(f"{value:.2f}" for value in kl)
+    collapsed = sum(value < _COLLAPSED for value in kl)
+    return f"{sum(kl):.2f} in {len(kl)} levels, {collapsed} collapsed"
+
+
+def _units_in_words(active: Sequence[int], total: Sequence[int]) -> str:
+    if len(total) <= _MOST_LEVELS:
+        return " ".join(f"{some}/{all_}" for some, all_ in zip(active, total, strict=True))
+    return f"{sum(active)}/{sum(total)}"

@@ -17,6 +17,7 @@ from lucid.training.metrics import read_metrics
 
 if TYPE_CHECKING:
     from lucid.data import Dataset
+    from lucid.objectives import Objective
 
 __all__ = ["Run", "RunFolder"]
 
@@ -118,6 +119,17 @@ class Run:
         if not isinstance(model, LatentModel):
             raise ValueError(f"{self.folder.model} holds a {type(model).__name__}, not a model of lucid's")
         return model
+
+    def objective(self) -> Objective | None:
+        """What it minimised; None where that was made in Python of parts that cannot be made again from words."""
+        # Registers the classes that a description may name.
+        importlib.import_module("lucid.objectives")
+        said = self.description.get("objective")
+        try:
+            built: Any = None if said is None else io.build(said)
+        except ValueError:
+            return None
+        return built if hasattr(built, "beta") else None
 
     def finished(self) -> Finished | None:
         """How it came to its end; None before that."""

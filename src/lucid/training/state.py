@@ -56,6 +56,7 @@ class RunState:
 
     Args:
         model: In training; its weights may be sharded.
+        objective: What is minimised, if training changes it.
         optimizer: Of its parameters.
         update: Which updates were left out, and the loss scale of fp16.
         average: Of the weights, if one is kept.
@@ -64,6 +65,7 @@ class RunState:
     """
 
     model: nn.Module
+    objective: nn.Module | None
     optimizer: Optimizer
     update: Update
     average: WeightAverage | None
@@ -81,6 +83,8 @@ class RunState:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"buffer.{name}": value for name, value in self._unsaved_buffers().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        if self.objective is not None:
+            tensors |= {f"objective.{name}": value for name, value in self.objective.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average.{name}": value for name, value in self.average.state().items()}
         said = self.optimizer.state_dict()
@@ -110,7 +114,8 @@ class RunState:
         Raises:
             ValueError: If the tensors are not those of this model.
         """
-        parts: dict[str, dict[str, Tensor]] = {name: {} for name in ("model", "buffer", "best", "average", "optimizer")}
+        kinds = ("model", "buffer", "best", "objective", "average", "optimizer")
+        parts: dict[str, dict[str, Tensor]] = {name: {} for name in kinds}
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = value
@@ -118,6 +123,8 @@ class RunState:
         self.model.load_state_dict({name: as_sharded(value, likes[name]) for name, value in parts["model"].items()})
         for name, buffer in self._unsaved_buffers().items():
             buffer.copy_(parts["buffer"][name])
+        if self.objective is not None:
+            self.objective.load_state_dict(parts["objective"])
         self.best.clear()
         self.best |= {name: as_sharded(value.to(likes[name]), likes[name]) for name, value in parts["best"].items()}
         if self.average is not None:

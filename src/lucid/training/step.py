@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import Module
 
 from lucid.distributions import Stream
+from lucid.evaluation import LatentStatistics
 from lucid.models import LatentModel, draws, drive
-from lucid.objectives import Objective, Terms
+from lucid.objectives import Objective, Terms, record_of
 
 __all__ = ["TrainingStep"]
 
@@ -28,7 +29,13 @@ class TrainingStep(Module):
         self.objective = objective
 
     def forward(
-        self, x: Tensor, betas: Sequence[float | Tensor], stream: Stream = None, check: bool = False
+        self,
+        x: Tensor,
+        betas: Sequence[float | Tensor],
+        stream: Stream = None,
+        check: bool = False,
+        condition: Tensor | None = None,
+        statistics: tuple[LatentStatistics, int] | None = None,
     ) -> list[Terms]:
         """The objective on a batch, at each of the given weights of the KL, from one walk.
 
@@ -37,6 +44,14 @@ class TrainingStep(Module):
             betas: Weights of the KL.
             stream: Where the draws of the walk come from.
             check: Whether to look at the values of `x`.
+            condition: What a conditional model is told of each example, (N,) or (N, D).
+            statistics: What gathers the latents, and how many draws of each example it is to see, in the place of the
+                objective.
         """
-        record = drive(self.model.walk(x, check=check), draws(stream))
+        walk = self.model.walk(x, check=check, condition=condition)
+        if statistics is not None:
+            gathered, num_samples = statistics
+            gathered.add([drive(walk, draws(stream, num_samples=num_samples))], len(x))
+            return []
+        record = record_of(self.objective, walk, stream)
         return [self.objective(record, beta) for beta in betas]

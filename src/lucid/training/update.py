@@ -24,7 +24,7 @@ from lucid.training.recompute import recomputing
 from lucid.training.settings import Settings
 from lucid.training.step import TrainingStep
 
-__all__ = ["Counted", "Update"]
+__all__ = ["Counted", "Update", "stand_in"]
 
 
 class Counted(NamedTuple):
@@ -77,9 +77,11 @@ class Update:
         self._recompute = settings.recompute
         self._parameters = [p for p in inner.model.parameters() if p.requires_grad]
         # Statistics, as of batch normalisation: a batch that is left out must leave them alone too.
-        self._buffers = [buffer for name, buffer in inner.model.named_buffers() if name not in OWN_BUFFERS]
+        # And so must the state of an objective.
+        own = {f"model.{name}" for name in OWN_BUFFERS}
+        self._buffers = [buffer for name, buffer in inner.named_buffers() if name not in own]
         self._kept = [buffer.clone() for buffer in self._buffers]
-        self._spare: Tensor | None = None
+        self._spare: Portion | None = None
         self._seeds: dict[float, Tensor] = {}
         device = engine.device
         self.scaler = GradScaler(device.type) if engine.precision == "fp16-mixed" else None
@@ -119,26 +121,27 @@ class Update:
             return [self._part(portion, beta, number, 0, check)]
         counted: list[Counted] = []
         for part in range(parts):
-            begin, end = Share(part, parts).rows(len(portion.x))
-            here = Portion(portion.x[begin:end], portion.first + begin, portion.whole)
+            here = portion.cut(*Share(part, parts).rows(len(portion.x)))
             with self._engine.accumulating(self.step, part == parts - 1):
                 counted.append(self._part(here, beta, number, part, check))
         return counted
 
     def _part(self, portion: Portion, beta: float, number: int, part: int, check: bool) -> Counted:
-        x, first, whole = portion
-        examples = len(x)
+        examples, whole = len(portion.x), portion.whole
         if examples == 0:
             # Every process takes part in every exchange: without rows of its own, with a row that counts nothing.
-            x, first = self._stand_in(x), 0
-        elif self._spare is None or len(self._spare) != 1:
-            self._spare = x[:1].clone() if self._engine.of > 1 or self._parts > 1 else None
+            portion = self._spare or stand_in(portion)
+        elif self._spare is None and (self._engine.of > 1 or self._parts > 1):
+            self._spare = stand_in(portion)
         self._randomness.at("train", number, part=part)
-        terms = self.terms(x, first, whole, beta, check)
+        x, condition = portion.x, portion.condition
+        terms = self.terms(x, portion.first if examples else 0, whole, beta, check, condition)
         self.backward(terms.loss, examples * self._engine.of / whole)
         return Counted(terms, examples)
 
-    def terms(self, x: Tensor, first: int, whole: int, beta: float, check: bool) -> Terms:
+    def terms(
+        self, x: Tensor, first: int, whole: int, beta: float, check: bool, condition: Tensor | None = None
+    ) -> Terms:
         """The objective on rows `first` … of a batch of `whole`, with the draws these rows have in it."""
         with self._engine.autocast(), recomputing(self._inner.model) if self._recompute else nullcontext():
             if self.compiled is not None and x.shape == self.compiled_shape:
@@ -146,9 +149,10 @@ class Update:
                     check_input(x, self._inner.model, self._inner.model.likelihood)
                 if x.device.type == "cuda":
                     torch.compiler.cudagraph_mark_step_begin()
-                return self.compiled(x, [torch.full((), beta, device=x.device)])[0]
+                return self.compiled(x, [torch.full((), beta, device=x.device)], condition=condition)[0]
             noise = self._randomness.noise
-            return self.step(x, [beta], noise if whole == len(x) else Rows(noise, first, whole), check)[0]
+            stream = noise if whole == len(x) else Rows(noise, first, whole)
+            return self.step(x, [beta], stream, check, condition)[0]
 
     def backward(self, loss: Tensor, weight: float) -> None:
         """Add the gradient of `weight` times the loss to the parameters' `grad`."""
@@ -167,9 +171,6 @@ class Update:
             if not math.isnan(weight) and len(self._seeds) < 100:
                 self._seeds[weight] = seed
         return seed
-
-    def _stand_in(self, like: Tensor) -> Tensor:
-        return self._spare if self._spare is not None else like.new_zeros((1, *like.shape[1:]))
 
     # The step of the optimizer
 
@@ -203,3 +204,13 @@ class Update:
                 self._optimizer.step()
         if self.scaler is not None:
             self.scaler.update()
+
+
+def stand_in(portion: Portion) -> Portion:
+    """One row to compute with where a process needs any: a copy of the first of these, or zeros if there is none."""
+
+    def one(rows: Tensor) -> Tensor:
+        return rows[:1].clone() if len(rows) else rows.new_zeros((1, *rows.shape[1:]))
+
+    condition = None if portion.condition is None else one(portion.condition)
+    return Portion(one(portion.x), portion.first, portion.whole, condition)

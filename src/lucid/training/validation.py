@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from torch.nn import Module
+
 from lucid.distributions import Rows
 from lucid.models import LatentModel, evaluating
 from lucid.training.engine import Engine
 from lucid.training.randomness import Randomness
+from lucid.training.update import stand_in
 from lucid.training.window import Averages, Window
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ __all__ = ["measure"]
 
 def measure(
     step: Any,
+    inner: Module,
     model: LatentModel,
     split: Split,
     betas: Sequence[float],
@@ -31,6 +35,7 @@ def measure(
 
     Args:
         step: A `TrainingStep`, as the engine distributed it.
+        inner: The same before that; an objective may compute another thing in training.
         model: Within it.
         split: What is measured.
         betas: Weights of the KL; the terms are found at each.
@@ -40,15 +45,18 @@ def measure(
     """
     windows = [Window() for _ in betas]
     noise = randomness.noise
-    with evaluating(model):
-        portions = split.portions(batch_size, device=engine.device, share=engine.share)
-        for number, (x, first, whole) in enumerate(portions):
+    with evaluating(inner):
+        told = model.condition is not None
+        for number, portion in enumerate(
+            split.portions(batch_size, device=engine.device, share=engine.share, condition=told)
+        ):
             randomness.at("validation", number)
-            stream = noise if len(x) == whole else Rows(noise, first if len(x) else 0, whole)
+            examples, first, whole = len(portion.x), portion.first, portion.whole
+            stream = noise if examples == whole else Rows(noise, first if examples else 0, whole)
             # Sharded weights are gathered by all together: a process without rows takes part with a row of its own.
-            rows = x if len(x) else x.new_zeros((1, *x.shape[1:]))
+            rows = portion if examples else stand_in(portion)
             with engine.autocast():
-                found = step(rows.to(engine.dtype), betas, stream)
+                found = step(rows.x.to(engine.dtype), betas, stream, condition=rows.condition)
             for window, terms in zip(windows, found, strict=True):
-                window.add(terms, len(x))
+                window.add(terms, examples)
     return [window.averages(engine.sum) for window in windows]
