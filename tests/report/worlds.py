@@ -17,7 +17,7 @@ from lucid import data
 from lucid.data import Dataset
 from lucid.distributions import Bernoulli, DiscretisedLogistic, HeteroscedasticGaussian, LearnedScaleGaussian
 from lucid.evaluation import Evaluation, evaluate
-from lucid.models import VAE, LatentModel, VAEConfig
+from lucid.models import VAE, LatentModel, VAEConfig, create
 from lucid.report import render
 
 
@@ -96,6 +96,17 @@ def table(columns: Sequence[str] = ("age", "height", "children")) -> World:
     return World(linear_model(dataset, HeteroscedasticGaussian()), dataset)
 
 
+def mixed() -> World:
+    random = np.random.default_rng(0)
+    columns = {
+        "age": np.where(random.random(120) < 0.2, np.nan, random.normal(40, 9, 120)),
+        "colour": random.choice(["red", "green", "<b>blue</b>"], 120),
+        "member": random.choice(["yes", "no"], 120),
+    }
+    dataset = data.load(pa.table(columns), name="customers")
+    return World(create("mlp", dataset, size=1), dataset)
+
+
 def series() -> World:
     generator = np.random.default_rng(0)
     waves = np.sin(np.linspace(0, 6, 40) + generator.uniform(0, 6, (90, 1))) + 0.1 * generator.normal(size=(90, 40))
@@ -127,6 +138,7 @@ WORLDS = {
     "digits": digits,
     "three levels": deep,
     "table": table,
+    "mixed table": mixed,
     "series": series,
     "vector": vector,
     "rgb": lambda: pictures((3, 12, 10)),

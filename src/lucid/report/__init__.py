@@ -7,18 +7,26 @@ own.
 from __future__ import annotations
 
 from lucid.report.compose import render, write_report
+from lucid.report.diagnosis import Diagnosis, Gain, Since, Verdict, diagnose
+from lucid.report.diagnosis_words import rows as diagnosis_rows
 from lucid.report.latents import write_map
 from lucid.report.markup import Html, element
 from lucid.report.page import Header, KeyFigure, Section, build_page
 from lucid.report.run import Opened, open_run
 
 __all__ = [
+    "Diagnosis",
+    "Gain",
     "Header",
     "Html",
     "KeyFigure",
     "Opened",
     "Section",
+    "Since",
+    "Verdict",
     "build_page",
+    "diagnose",
+    "diagnosis_rows",
     "element",
     "open_run",
     "render",

@@ -12,7 +12,7 @@ from lucid.data import Dataset
 from lucid.evaluation import Evaluation
 from lucid.io.files import whole_file
 from lucid.models import LatentModel
-from lucid.report import images, series, tables
+from lucid.report import images, mixed, series, tables
 from lucid.report.curves import Metrics, kept_line, training_section
 from lucid.report.latents import map_section, units_section
 from lucid.report.likelihood import key_figures, likelihood_section
@@ -119,9 +119,12 @@ def render(
 
 def _views(look: Look) -> list[Section]:
     """What the data looks like through the model, as suits its kind."""
-    view = _VIEWS[look.protocol.kind]
+    view = mixed if look.protocol.schema else _VIEWS[look.protocol.kind]
     readings = (reading.format(part=look.part) for reading in _READINGS[look.protocol.kind])
     reconstructions, samples, interpolations = readings
+    if look.condition is not None:
+        samples += f" The model is told the class: samples are of the classes of {look.part} examples, in their order."
+        interpolations += " Both ends are of one class, which the model is told."
     cooled = look.protocol.kind == "image"
     return [
         Section("reconstructions", "Reconstructions", reconstructions, view.reconstructions(look)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lucid.report.drawing import ACCENT, CATEGORIES, INK, SOFT, css, draw, short_number
+from lucid.report.curve_drawing import STYLES, Metrics, draw_line, draw_ring, number, set_frame
+from lucid.report.drawing import INK, css, draw
+from lucid.report.level_curves import kl_panel, units_panel
 from lucid.report.markup import Html, chips, element, figure, minus, panels
 from lucid.report.page import Section
 
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Metrics", "kept_line", "training_section"]
-
-Metrics = Sequence[Mapping[str, Any]]
-_STYLES = {"train": (SOFT, 1.5, "training"), "validation": (ACCENT, 2.0, "validation")}
 
 
 def training_section(metrics: Metrics, figures: Mapping[str, Any]) -> Section:
@@ -32,13 +31,16 @@ def training_section(metrics: Metrics, figures: Mapping[str, Any]) -> Section:
         _panel(
             "reconstruction", "Reconstruction, −log p(x|z), nats", metrics, kept, lambda line: line["reconstruction"]
         ),
-        _kl_panel(metrics, kept),
+        kl_panel(metrics, kept),
     ]
+    units = units_panel(metrics)
+    if units is not None:
+        drawn.append(units)
     weighted = _is_weighted(metrics)
     if weighted:
         drawn.append(_panel("loss", "Loss, nats", metrics, kept, lambda line: line["loss"]))
         drawn.append(_beta_panel(metrics))
-    legend = chips([(css(colour), name) for colour, _, name in (_STYLES["train"], _STYLES["validation"])])
+    legend = chips([(css(colour), name) for colour, _, name in (STYLES["train"], STYLES["validation"])])
     reading = (
         "The ELBO is a lower bound on log p(x), in nats per example, and should rise. Reconstruction and KL are its "
         "two halves: ELBO = −reconstruction − KL. Where validation turns while training goes on, the model has begun "
@@ -65,12 +67,7 @@ def kept_line(metrics: Metrics, figures: Mapping[str, Any]) -> Mapping[str, Any]
 
 
 def _is_finite(line: Mapping[str, Any]) -> bool:
-    return all(math.isfinite(_number(n)) for n in (line["loss"], line["reconstruction"], *line["kl"]))
-
-
-def _number(value: float | None) -> float:
-    """A number of metrics.jsonl, where null stands for one that was not finite."""
-    return math.nan if value is None else value
+    return all(math.isfinite(number(n)) for n in (line["loss"], line["reconstruction"], *line["kl"]))
 
 
 def _summary(metrics: Metrics, kept: Mapping[str, Any] | None, weighted: bool) -> Html:
@@ -89,7 +86,7 @@ def _summary(metrics: Metrics, kept: Mapping[str, Any] | None, weighted: bool) -
             "by the ELBO."
         )
     else:
-        sentences.append("The KL was weighted, so the loss is not −ELBO; compare by the ELBO.")
+        sentences.append("What was minimised is not −ELBO: compare by the ELBO.")
     skipped = metrics[-1].get("skipped", 0) if metrics else 0
     if skipped:
         sentences.append(
@@ -117,22 +114,15 @@ def _panel(
     def paint(axes: Axes) -> None:
         shown: list[list[float]] = []
         for split in ("train", "validation"):
-            colour, width, _ = _STYLES[split]
+            colour, width, _ = STYLES[split]
             lines = [line for line in metrics if line["split"] == split]
             if lines:
-                shown.append([_number(value(line)) for line in lines])
-                _line(axes, [line["step"] for line in lines], shown[-1], colour, width)
-        _ring(axes, kept, value)
-        _frame(axes, shown, metrics)
+                shown.append([number(value(line)) for line in lines])
+                draw_line(axes, [line["step"] for line in lines], shown[-1], colour, width)
+        draw_ring(axes, kept, value)
+        set_frame(axes, shown, metrics)
 
     return figure(title, draw(f"curve-{name}", paint, f"{title}, over training steps"))
-
-
-def _ring(axes: Axes, kept: Mapping[str, Any] | None, value: Callable[[Mapping[str, Any]], float]) -> None:
-    if kept is not None:
-        axes.plot(
-            [kept["step"]], [value(kept)], "o", markersize=9, markerfacecolor="none", markeredgecolor=INK, zorder=5
-        )
 
 
 def _beta_panel(metrics: Metrics) -> Html:
@@ -140,58 +130,8 @@ def _beta_panel(metrics: Metrics) -> Html:
 
     def paint(axes: Axes) -> None:
         betas = [line["beta"] for line in lines]
-        _line(axes, [line["step"] for line in lines], betas, INK, 1.8)
-        _frame(axes, [], metrics)
+        draw_line(axes, [line["step"] for line in lines], betas, INK, 1.8)
+        set_frame(axes, [], metrics)
         axes.set_ylim(0, 1.08 * max(betas) or 1.0)
 
     return figure("β, the weight of the KL", draw("curve-beta", paint, "β over training steps"))
-
-
-def _kl_panel(metrics: Metrics, kept: Mapping[str, Any] | None) -> Html:
-    depth = max((len(line["kl"]) for line in metrics), default=1)
-    split = "validation" if any(line["split"] == "validation" for line in metrics) else "train"
-    lines = [line for line in metrics if line["split"] == split]
-    train = [line for line in metrics if line["split"] == "train"]
-
-    def paint(axes: Axes) -> None:
-        shown: list[list[float]] = []
-        for level in range(depth):
-            colour = ACCENT if depth == 1 else CATEGORIES[level % len(CATEGORIES)]
-            if depth == 1 and split == "validation" and train:
-                shown.append([_number(line["kl"][0]) for line in train])
-                _line(axes, [line["step"] for line in train], shown[-1], SOFT, 1.5)
-            shown.append([_number(line["kl"][level]) for line in lines])
-            _line(axes, [line["step"] for line in lines], shown[-1], colour, 2.0)
-        if depth == 1:
-            _ring(axes, kept, lambda line: line["kl"][0])
-        _frame(axes, shown, metrics)
-
-    title = "KL, nats" if depth == 1 else f"KL of each level, nats ({_STYLES[split][2]})"
-    drawing = draw("curve-kl", paint, f"{title}, over training steps")
-    if depth == 1:
-        return figure(title, drawing)
-    legend = chips([(css(CATEGORIES[i % len(CATEGORIES)]), f"level {i}") for i in range(depth)])
-    return figure(title, element("div", drawing, legend, class_="stack"))
-
-
-def _line(axes: Axes, steps: list[int], values: list[float], colour: str, width: float) -> None:
-    marker = "o" if len(values) < 3 else None
-    axes.plot(steps, values, color=colour, linewidth=width, marker=marker, markersize=5)
-
-
-def _frame(axes: Axes, shown: list[list[float]], metrics: Metrics) -> None:
-    """Limits that the first, steepest steps do not decide, and steps written short."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    settled = [v for values in shown for v in values[len(values) // 20 :] if math.isfinite(v)]
-    if settled:
-        low, high = min(settled), max(settled)
-        pad = 0.06 * (high - low) or 0.05 * max(1.0, abs(high))
-        axes.set_ylim(low - pad, high + pad)
-    steps = [line["step"] for line in metrics]
-    if steps and max(steps) > min(steps):
-        axes.set_xlim(0, max(steps) * 1.02)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(short_number))
-    axes.set_xlabel("step", loc="right", labelpad=2)

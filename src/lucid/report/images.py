@@ -41,7 +41,7 @@ def samples(look: Look, temperature: float) -> Html:
 def interpolations(look: Look) -> Html:
     """Rows that lead from one test image to another."""
     tones = _Tones(look)
-    line = look.model.interpolate(*look.ends(5), steps=_STEPS)
+    line = look.interpolate(5, _STEPS)
     rows = [
         element("div", *tones.tiles(line[:, i]), class_="strip", style=f"{tones.cell};--n:{_STEPS}")
         for i in range(line.shape[1])

@@ -48,8 +48,9 @@ def map_section(look: Look) -> Section:
         "dot",
     )
     parts = [legend] if len(groups) > 1 else []
+    told = "has not seen" if look.condition is None else "is told, so that it need not keep them here"
     coloured = (
-        " Colours are labels, which the model has not seen; each name stands at the middle of its examples."
+        f" Colours are labels, which the model {told}; each name stands at the middle of its examples."
         if len(groups) > 1
         else ""
     )

@@ -65,7 +65,7 @@ def samples(look: Look, temperature: float) -> Html:
 
 def interpolations(look: Look) -> Html:
     """One panel a path; the lines go from one end to the other."""
-    line = look.raw(look.model.interpolate(*look.ends(6), steps=_STEPS)).numpy()
+    line = look.raw(look.interpolate(6, _STEPS)).numpy()
     drawn = [figure("", _path(f"path-{i}", line[:, i])) for i in range(line.shape[1])]
     legend = chips([(css(CATEGORIES[0]), "from"), (css(CATEGORIES[1]), "to")])
     return element("div", legend, panels(*drawn), class_="stack")

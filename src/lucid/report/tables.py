@@ -14,7 +14,7 @@ from lucid.report.markup import Html, chips, element, figure, minus, panels, tab
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["interpolations", "reconstructions", "samples"]
+__all__ = ["against", "explained", "interpolations", "marginal", "reconstructions", "samples"]
 
 _MOST_PANELS = 12
 _MOST_CORRELATED = 40
@@ -29,7 +29,7 @@ def reconstructions(look: Look) -> Html:
     x = look.x[:500]
     inputs, outputs = (look.raw(part).flatten(1).numpy() for part in (x, look.reconstruct(x)))
     drawn = [
-        figure(name, _against(f"against-{i}", inputs[:, i], outputs[:, i]), _explained(inputs[:, i], outputs[:, i]))
+        figure(name, against(f"against-{i}", inputs[:, i], outputs[:, i]), explained(inputs[:, i], outputs[:, i]))
         for i, name in _columns(look)
     ]
     return element("div", panels(*drawn, class_="panels small"), _left_out(look), class_="stack")
@@ -42,7 +42,7 @@ def samples(look: Look, temperature: float) -> Html:
     made = look.raw(look.sample(n, temperature=temperature, noise=True)).flatten(1).numpy()
     tag = f"{temperature:g}".replace(".", "-")
     legend = chips([(css(SOFT), f"{n:,} {look.part} examples"), (css(ACCENT), f"{n:,} samples")], "square")
-    drawn = [figure(name, _marginal(f"marginal-{tag}-{i}", data[:, i], made[:, i])) for i, name in _columns(look)]
+    drawn = [figure(name, marginal(f"marginal-{tag}-{i}", data[:, i], made[:, i])) for i, name in _columns(look)]
     parts = [legend, panels(*drawn, class_="panels small"), _left_out(look)]
     if 2 <= data.shape[1] <= _MOST_CORRELATED:
         parts.append(_correlations(look, data, made, tag))
@@ -52,8 +52,7 @@ def samples(look: Look, temperature: float) -> Html:
 
 def interpolations(look: Look) -> Html:
     """A table for each path, columns of the file down, steps across."""
-    starts, stops = look.ends(2)
-    line = look.model.interpolate(starts, stops, steps=_STEPS)
+    line = look.interpolate(2, _STEPS)
     head = ("column", "from", *(f"{t:.0%}" for t in np.linspace(0, 1, _STEPS)[1:-1]), "to")
     data = look.raw(look.x).flatten(1).numpy()
     tables: list[Html] = []
@@ -84,7 +83,9 @@ def _left_out(look: Look) -> Html:
     return element("p", f"The {_MOST_PANELS} columns of {width:,} that vary most are shown.", class_="reading")
 
 
-def _against(name: str, inputs: np.ndarray, outputs: np.ndarray) -> Html:
+def against(name: str, inputs: np.ndarray, outputs: np.ndarray) -> Html:
+    """Outputs over inputs, a point an example."""
+
     def paint(axes: Axes) -> None:
         low, high = float(min(inputs.min(), outputs.min())), float(max(inputs.max(), outputs.max()))
         axes.plot([low, high], [low, high], color=RULE, linewidth=1.5)
@@ -95,7 +96,8 @@ def _against(name: str, inputs: np.ndarray, outputs: np.ndarray) -> Html:
     return draw(name, paint, "Reconstruction against input", size=_SMALL, margins=_MARGINS)
 
 
-def _explained(inputs: np.ndarray, outputs: np.ndarray) -> str:
+def explained(inputs: np.ndarray, outputs: np.ndarray) -> str:
+    """The share of the inputs' variance that the outputs explain, in words."""
     variance = float(inputs.var())
     if variance == 0:
         return "constant in these examples"
@@ -103,7 +105,9 @@ def _explained(inputs: np.ndarray, outputs: np.ndarray) -> str:
     return minus(f"R² {r2 + 0.0:.2f}")
 
 
-def _marginal(name: str, data: np.ndarray, made: np.ndarray) -> Html:
+def marginal(name: str, data: np.ndarray, made: np.ndarray) -> Html:
+    """Histograms of data and of samples."""
+
     def paint(axes: Axes) -> None:
         edges = _edges(data, made)
         axes.hist(data, bins=edges, density=True, color=SOFT, alpha=0.8)
