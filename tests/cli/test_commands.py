@@ -22,7 +22,10 @@ def test_version(lucid: Lucid) -> None:
     assert lucid("--version")[:2] == (0, f"lucid {package.__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "reconstruct", "embed", "report", "info"])
+@pytest.mark.parametrize(
+    "command",
+    ["train", "evaluate", "sample", "reconstruct", "embed", "diagnose", "fit-prior", "report", "recipe", "info"],
+)
 def test_help_teaches(lucid: Lucid, command: str) -> None:
     said = lucid(command, "--help")
     assert said.code == 0
@@ -34,7 +37,7 @@ def test_a_run_leaves_what_was_promised(run: Path) -> None:
         assert (run / name).is_file(), name
     said = json.loads((run / "run.json").read_text())
     assert said["data"]["source"] == "digits"
-    assert said["model"] == {"name": "mlp", "size": 1, "dropout": 0.1}
+    assert said["model"] == {"name": "mlp", "size": 1, "dropout": 0.1, "depth": 1}
     assert (said["training"]["steps"], said["training"]["batch_size"]) == (60, 128)
 
 
@@ -210,9 +213,19 @@ def test_a_run_of_defaults_is_resumed_too(lucid: Lucid, tmp_path: Path) -> None:
     assert (said.code, "trained 5 steps" in said.out) == (0, True)
 
 
+def test_a_likelihood_takes_settings_and_the_data_s_channels(lucid: Lucid, tmp_path: Path) -> None:
+    spec = "mixture-of-logistics:components=3,autoregressive=no"
+    train = ["train", "digits", "--out", tmp_path / "r", "--steps", 1, "--quiet", "--no-report", "--size", 1]
+    said = lucid(*train, "--likelihood", spec)
+    assert said.code == 0, said.err
+    likelihood = Run(tmp_path / "r").model().likelihood
+    assert repr(likelihood) == "MixtureOfLogistics(levels=17, channels=1, components=3, autoregressive=False)"
+
+
 @pytest.mark.parametrize("likelihood", sorted(_LIKELIHOODS))
 def test_every_likelihood_can_be_named(lucid: Lucid, tmp_path: Path, likelihood: str) -> None:
-    more = ["--binarise", "dynamic"] if likelihood == "bernoulli" else []
+    counts = likelihood in ("poisson", "negative-binomial", "zero-inflated-negative-binomial")
+    more = ["--binarise", "dynamic"] if likelihood == "bernoulli" else ["--scaling", "none"] if counts else []
     train = ["train", "digits", "--out", tmp_path / "r", "--steps", 1, "--quiet", "--no-report", "--size", 1]
     said = lucid(*train, "--likelihood", likelihood, *more)
     assert said.code == 0, said.err

@@ -38,13 +38,16 @@ MISUSE = [
     ),
     (
         ["train", "digits", "--out", "{tmp}/r", "--likelihood", "gaussian:scale=x"],
-        "'x' in 'gaussian:scale=x' is not",
+        "'x' in 'gaussian:scale=x' is neither a number",
     ),
     (
         ["train", "digits", "--out", "{tmp}/r", "--beta-schedule", "linear"],
         "'linear' needs steps, for example",
     ),
     (["train", "digits", "--out", "{tmp}/r", "--beta-schedule", "linear:steps=0"], "steps must be a positive number"),
+    (["train", "digits", "--out", "{tmp}/r", "--objective", "adversarial"], "there is no objective 'adversarial'"),
+    (["train", "digits", "--out", "{tmp}/r", "--objective", "geco"], "'geco' needs target, for example geco:target="),
+    (["train", "digits", "--out", "{tmp}/r", "--objective", "kl-balancing"], "kl-balancing works while β warms up"),
     (["train", "digits", "--out", "{tmp}/r", "--beta-schedule", "step:at=3"], "there is no schedule 'step'; there are"),
     (["train", "digits", "--out", "{tmp}/r", "--resize", "big"], "a size is HEIGHTxWIDTH, for example 32x32"),
     (["train", "{tmp}/missing.npy", "--out", "{tmp}/r"], "there is no file or folder"),
@@ -68,9 +71,19 @@ MISUSE = [
     (["train", "digits", "--model", "conv", "--kind", "vector", "--out", "{tmp}/r"], "conv is for images"),
     (["sample", "{run}", "--num", "2", "--out", "{tmp}/s.docx"], "the ending must be .npy"),
     (["train", "digits", "--out", "{tmp}/text.png"], "--out must name a folder"),
-    (["train", "--config", "{tmp}/text.png", "--out", "{tmp}/r"], "--config takes a .toml file, or the run.json"),
+    (
+        ["train", "--config", "{tmp}/text.png", "--out", "{tmp}/r"],
+        "--config takes a .toml file, the .yaml file of a recipe, or the run.json",
+    ),
     (["evaluate", "{run}", "--num-samples", "0"], "--num-samples must be at least 1; received 0"),
+    (["diagnose", "{run}", "--steps", "5"], "--steps must be at least 20, for a trial to find anything out"),
+    (["diagnose", "{tmp}/nothing"], "is not a run: there is no such folder"),
     (["report", "{tmp}/nothing"], "is not a run: there is no such folder"),
+    (["sample", "{run}", "--num", "2", "--condition", "3", "--out", "{tmp}/s.npy"], "this one takes no condition"),
+    (["train", "digits", "--condition", "labels", "--out", "{tmp}/r"], "only the preset topdown takes a condition"),
+    (["recipe", "{tmp}/no.yaml"], "there is no recipe"),
+    (["recipe", "{tmp}/bad.yaml"], "is not a recipe: it lacks title, source, protocol"),
+    (["train", "--config", "{tmp}/odd.toml", "--budget", "small", "--out", "{tmp}/r"], "chooses a variant of a recipe"),
 ]
 
 FAILURE = [
@@ -91,6 +104,7 @@ def bad_places(folder: Path, run: Path) -> dict[str, Path]:
     """The folders that the cases name, with the bad files in them."""
     (folder / "bad.toml").write_text("[data\n")
     (folder / "odd.toml").write_text("[optimiser]\n")
+    (folder / "bad.yaml").write_text("data: {source: digits}\n")
     (folder / "text.png").write_text("no picture")
     np.save(folder / "nan.npy", np.array([[1.0, np.nan]] * 50))
     np.save(folder / "pickle.npy", np.array([{"a": 1}] * 50), allow_pickle=True)

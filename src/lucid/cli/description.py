@@ -8,36 +8,41 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from lucid.cli.errors import UsageError
+from lucid.cli.errors import UsageError, as_usage
+from lucid.training.recipe import Budget, located, of_budget, read_yaml, run_sections
 
 __all__ = ["described", "overriding"]
 
+_FILES = "a .toml file, the .yaml file of a recipe, or the run.json of an earlier run"
+
 SECTIONS = ("data", "model", "training")
-_RESULTS = ("protocol", "identity", "finished", "launch", "versions", "lucid")
+_RESULTS = ("protocol", "identity", "objective", "finished", "launch", "versions", "lucid")
 """What a run.json says that a new run finds out by itself."""
 
 
-def described(path: str | None) -> dict[str, dict[str, Any]]:
+def described(path: str | None, budget: Budget | None = None) -> dict[str, dict[str, Any]]:
     """The sections of a description file, empty ones included.
 
     Args:
-        path: A .toml file, or the run.json that an earlier run left; None describes nothing.
+        path: A .toml file, the .yaml file of a recipe, or the run.json that an earlier run left; None describes
+            nothing.
+        budget: Which variant of a recipe; None is the full one.
 
     Raises:
-        UsageError: If the file is neither, or holds other sections.
+        UsageError: If the file is none of these, or holds other sections.
     """
     if path is None:
         return {name: {} for name in SECTIONS}
     file = Path(path)
     if not file.is_file():
-        raise UsageError(f"there is no file {path}: --config takes a .toml file, or the run.json of an earlier run")
-    if file.suffix not in (".toml", ".json"):
-        raise UsageError(f"--config takes a .toml file, or the run.json of an earlier run; received {path}")
-    said = _parse(file)
+        raise UsageError(f"there is no file {path}: --config takes {_FILES}")
+    if file.suffix not in (".toml", ".json", ".yaml", ".yml"):
+        raise UsageError(f"--config takes {_FILES}; received {path}")
+    if budget is not None and file.suffix not in (".yaml", ".yml"):
+        raise UsageError("--budget chooses a variant of a recipe, a .yaml file: leave it out")
+    said = _parse(file, budget or "full")
     unknown = [
-        name
-        for name in said
-        if name not in (*SECTIONS, "protocol", "identity", "finished", "launch", "versions", "lucid")
+        name for name in said if name not in (*SECTIONS, *_RESULTS) or (name == "objective" and file.suffix != ".json")
     ]
     if unknown:
         raise UsageError(f"{path} has unknown sections {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
@@ -47,7 +52,10 @@ def described(path: str | None) -> dict[str, dict[str, Any]]:
     return {name: dict(said.get(name, {})) for name in SECTIONS}
 
 
-def _parse(file: Path) -> dict[str, Any]:
+def _parse(file: Path, budget: Budget) -> dict[str, Any]:
+    if file.suffix in (".yaml", ".yml"):
+        with as_usage():
+            return located(run_sections(of_budget(read_yaml(file), budget, file)))
     try:
         text = file.read_text(encoding="utf-8")
         said = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)

@@ -58,6 +58,8 @@ def _described(model: LatentModel) -> dict[str, str]:
         "likelihood": repr(model.likelihood),
         "data": model.protocol.describe() if model.protocol else "not declared",
     }
+    if model.condition is not None:
+        lines["condition"] = model.condition.describe()
     for split, figures in model.figures.items():
         likelihood = figures["log_likelihood"]
         bits = figures.get("bits_per_dim")

@@ -10,14 +10,16 @@ from typing import Any
 import torch
 
 from lucid import data, models
+from lucid.cli.conditions import condition_of_data
 from lucid.cli.description import described, overriding
 from lucid.cli.errors import UsageError, as_usage
 from lucid.cli.profile import print_profile
-from lucid.cli.specs import make_likelihood, make_schedule
+from lucid.cli.specs import make_likelihood, make_objective, make_posterior, make_prior, make_schedule
 from lucid.data import Dataset
+from lucid.objectives import Objective
 from lucid.training import FitResult, Run, Settings, fit, is_main_process, profile, was_restarted
 
-__all__ = ["train"]
+__all__ = ["model_of", "train"]
 
 _DATA = {
     name: name
@@ -26,9 +28,13 @@ _DATA = {
         *("columns", "resize", "crop", "channels", "shuffle_buffer", "workers"),
     )
 } | {"data": "source", "data_seed": "seed"}
-_MODEL = {name: name for name in ("size", "latents", "dropout", "likelihood", "kl_weight", "beta_schedule")} | {
-    "model": "name"
-}
+_MODEL = {
+    name: name
+    for name in (
+        *("size", "depth", "latents", "dropout", "likelihood", "prior", "posterior", "condition"),
+        *("kl_weight", "beta_schedule", "objective"),
+    )
+} | {"model": "name"}
 _OPTIONS = {"binarisation": "--binarise", "labels": "--label"}
 _TRAINING = {
     name: name
@@ -49,7 +55,7 @@ def train(args: argparse.Namespace) -> int:
         run = Run(args.out)
         if was_restarted(run.description.get("launch")):
             return _go_on(run, args)  # the same command again, after a process was lost
-    sections = described(args.config)
+    sections = described(args.config, args.budget)
     said = overriding(sections["data"], args, _DATA)
     if "source" not in said:
         raise UsageError(
@@ -65,14 +71,16 @@ def train(args: argparse.Namespace) -> int:
         raise UsageError(f"{folder} already holds a run: go on with it (--resume {folder}), or choose another --out")
     dataset = data.load(progress=_show_download, **said)
     # What was not said is written down too: a later release may have other defaults.
-    model_said = {"name": "mlp", "size": 2, "dropout": 0.1, **overriding(sections["model"], args, _MODEL)}
+    model_said = _with_defaults(overriding(sections["model"], args, _MODEL))
     if args.profile:
-        return print_profile(profile(_model(dataset, model_said, settings.seed), dataset, settings))
+        model = _model(dataset, model_said, settings.seed)
+        objective = _objective(model, model_said, dataset)
+        return print_profile(profile(model, dataset, settings, objective=objective))
     return _fit(dataset, model_said, settings, folder, args, resume=False)
 
 
 def _resume(args: argparse.Namespace) -> int:
-    for name in ("out", "config", *_DATA, *_MODEL):
+    for name in ("out", "config", "budget", *_DATA, *_MODEL):
         if getattr(args, name) is not None:
             option = "DATA" if name == "data" else _OPTIONS.get(name, f"--{name.replace('_', '-')}")
             raise UsageError(f"--resume goes on with the run as it is: leave {option} out")
@@ -127,6 +135,13 @@ def _training(section: dict[str, Any], args: argparse.Namespace) -> dict[str, An
     return said
 
 
+def _with_defaults(said: dict[str, Any]) -> dict[str, Any]:
+    """A model's description with the defaults of its preset; an unknown preset is refused when it is made."""
+    name = said.get("name", "mlp")
+    preset = models.PRESETS.get(name)
+    return {"name": name, **({} if preset is None else preset.defaults), **said}
+
+
 def _settings(said: dict[str, Any]) -> Settings:
     with as_usage():
         return Settings.of(**said)
@@ -135,11 +150,13 @@ def _settings(said: dict[str, Any]) -> Settings:
 def _fit(
     dataset: Dataset, said: dict[str, Any], settings: Settings, folder: Path, args: argparse.Namespace, *, resume: bool
 ) -> int:
+    model = _model(dataset, said, settings.seed)
     result = fit(
-        _model(dataset, said, settings.seed),
+        model,
         dataset,
         out=folder,
         settings=settings,
+        objective=_objective(model, said, dataset),
         resume=resume,
         progress=not args.quiet,
         tensorboard=args.tensorboard,
@@ -148,17 +165,31 @@ def _fit(
     return _conclude(result, folder, args)
 
 
-def _model(dataset: Dataset, said: dict[str, Any], seed: int) -> models.VAE:
+def _model(dataset: Dataset, said: dict[str, Any], seed: int) -> models.LatentModel:
     """A preset, its weights drawn from the run's seed and from nothing else."""
-    parts = dict(said)
+    parts = {part: value for part, value in said.items() if part != "objective"}
     name = parts.pop("name")
     if isinstance(parts.get("likelihood"), str):
         parts["likelihood"] = make_likelihood(parts["likelihood"], dataset.protocol)
-    if isinstance(parts.get("beta_schedule"), str):
-        parts["beta_schedule"] = make_schedule(parts["beta_schedule"])
+    for part, maker in (("beta_schedule", make_schedule), ("prior", make_prior), ("posterior", make_posterior)):
+        if isinstance(parts.get(part), str):
+            parts[part] = maker(parts[part])
+    if "condition" in parts:
+        parts["condition"] = condition_of_data(parts["condition"], dataset)
     with as_usage(), torch.random.fork_rng():
         torch.manual_seed(seed)  # noqa: TID251  inside the fork alone
         return models.create(name, dataset, **parts)
+
+
+def _objective(model: models.LatentModel, said: dict[str, Any], dataset: Dataset) -> Objective | None:
+    """What is minimised, where something else than the model's own bound was said."""
+    spec = said.get("objective")
+    return None if spec is None else make_objective(str(spec), model, dataset.train.size)
+
+
+def model_of(run: Run, dataset: Dataset) -> models.LatentModel:
+    """A new model, as a run's was before its first step; for a run that `lucid train` described."""
+    return _model(dataset, run.description["model"], int(run.description["training"]["seed"]))
 
 
 def _conclude(result: FitResult, folder: Path, args: argparse.Namespace) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lucid import data
+from lucid.cli.conditions import condition_of_samples
 from lucid.cli.errors import UsageError
 from lucid.cli.opening import open_model, protocol_of
+from lucid.data import Split
+from lucid.evaluation import examples_of
 from lucid.models import DataProtocol, LatentModel
 
 __all__ = ["embed", "reconstruct", "sample"]
@@ -29,10 +32,16 @@ def sample(args: argparse.Namespace) -> int:
     model = open_model(args.folder)
     protocol = protocol_of(model, args.folder)
     generator = torch.Generator().manual_seed(args.seed)
-    counts = [min(_ROWS, args.num - start) for start in range(0, args.num, _ROWS)]
-    drawn = [
-        model.sample(count, temperature=args.temperature, generator=generator, noise=args.noise) for count in counts
-    ]
+    told = condition_of_samples(args.condition, model, protocol, args.num)
+    drawn: list[Tensor] = []
+    for start in range(0, args.num, _ROWS):
+        count = min(_ROWS, args.num - start)
+        condition = None if told is None else told[start : start + count]
+        drawn.append(
+            model.sample(
+                count, temperature=args.temperature, generator=generator, noise=args.noise, condition=condition
+            )
+        )
     return _write(protocol.to_data(torch.cat(drawn)), args.out, protocol)
 
 
@@ -41,7 +50,8 @@ def reconstruct(args: argparse.Namespace) -> int:
     _check_ending(args.out)
     model = open_model(args.folder)
     protocol = protocol_of(model, args.folder)
-    rebuilt = _each_batch(model.reconstruct, args.data, protocol)
+    split = data.load_like(args.data, protocol, labels=args.labels)
+    rebuilt = torch.cat([model.reconstruct(x, condition=told) for x, told in _examples(model, split)])
     return _write(protocol.to_data(rebuilt), args.out, protocol)
 
 
@@ -52,8 +62,8 @@ def embed(args: argparse.Namespace) -> int:
     protocol = protocol_of(model, args.folder)
     if not -model.depth <= args.level < model.depth:
         raise UsageError(f"--level must be in 0 … {model.depth - 1}; received {args.level}")
-    split = data.load_like(args.data, protocol)
-    embeddings = torch.cat([model.embed(x, args.level) for x in split.batches(_ROWS)])
+    split = data.load_like(args.data, protocol, labels=args.labels)
+    embeddings = torch.cat([model.embed(x, args.level, condition=told) for x, told in _examples(model, split)])
     embeddings = embeddings.flatten(1)
     labels = None if split.labels is None else [_class_of(code, protocol) for code in split.labels.tolist()]
     if Path(args.out).suffix == ".png":
@@ -84,8 +94,8 @@ def _class_of(code: int, protocol: DataProtocol) -> str | int:
     return int(name) if str(name).isdigit() else name
 
 
-def _each_batch(work: Callable[[Tensor], Tensor], source: str, protocol: DataProtocol) -> Tensor:
-    return torch.cat([work(x) for x in data.load_like(source, protocol).batches(_ROWS)])
+def _examples(model: LatentModel, split: Split) -> Iterator[tuple[Tensor, Tensor | None]]:
+    return examples_of(model, split, _ROWS, torch.device("cpu"))
 
 
 def _write(raw: Tensor, out: str, protocol: DataProtocol) -> int:
