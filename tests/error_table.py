@@ -21,8 +21,11 @@ from typing import Any
 import torch
 from tests.cli import test_misuse as cli
 from tests.data import test_errors as data
+from tests.distributions import test_likelihoods as likelihoods
 from tests.models import test_bad_input as bad_input
+from tests.models import test_condition as condition
 from tests.models import test_config as config
+from tests.models.topdown import test_config as topdown
 
 import lucid
 from lucid import nn
@@ -68,6 +71,20 @@ def model_rows() -> Iterator[Row]:
             model.get_loss(x, *model(x))
 
         yield f"x {shape}; {given}", *said_by(run)
+
+
+def topdown_rows() -> Iterator[Row]:
+    """Top-down configurations that are refused, and conditions that are not the model's, of two examples."""
+    for given, (make, _, _) in topdown.REFUSED.items():
+        yield given, *said_by(make)
+    for declared, given, _, _ in condition.REFUSED:
+        yield f"{declared}; condition={short(given)}", *said_by(lambda d=declared, c=given: d.check(c, rows=2))
+
+
+def likelihood_rows() -> Iterator[Row]:
+    """Data that a likelihood gives no probability."""
+    for likelihood, x, _ in likelihoods.REFUSED:
+        yield f"{likelihood}, x={x}", *said_by(lambda likelihood=likelihood, x=x: likelihood.check(torch.tensor(x)))
 
 
 def data_rows() -> Iterator[Row]:
@@ -152,6 +169,8 @@ def page() -> str:
     sections = {
         "Configurations": config_rows(),
         "Data and modules at a model": model_rows(),
+        "Top-down models and conditions": topdown_rows(),
+        "Data at a likelihood": likelihood_rows(),
         "Files, arrays, tables and folders": data_rows(),
         "Saved models": artefact_rows(),
         "Command lines": command_rows(),
