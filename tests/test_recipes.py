@@ -283,6 +283,7 @@ def test_the_command_refuses_a_model_of_another_size(tmp_path: Path, capsys: pyt
     path = tiny(tmp_path, f"parameters: 7\n{TINY}")
     assert cli.main(["recipe", str(path), "--out", str(tmp_path / "run"), "--quiet", "--device", "cpu"]) == 1
     assert "the recipe says 7 parameters, and the model has" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()  # before anything was trained
 
 
 def test_a_recipe_describes_a_run_for_train_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.cli.conftest import Lucid
 
 import lucid as package
+from lucid.cli import main
 from lucid.cli.specs import _LIKELIHOODS
+from lucid.models import LatentModel, Record, draws, drive
 from lucid.training import Run, Settings
 
 
@@ -24,7 +27,19 @@ def test_version(lucid: Lucid) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "evaluate", "sample", "reconstruct", "embed", "diagnose", "fit-prior", "report", "recipe", "info"],
+    [
+        "train",
+        "evaluate",
+        "sample",
+        "vary",
+        "reconstruct",
+        "embed",
+        "diagnose",
+        "fit-prior",
+        "report",
+        "recipe",
+        "info",
+    ],
 )
 def test_help_teaches(lucid: Lucid, command: str) -> None:
     said = lucid(command, "--help")
@@ -81,6 +96,58 @@ def test_samples_depend_on_the_seed_alone(lucid: Lucid, run: Path, tmp_path: Pat
     assert not np.array_equal(a, c)
 
 
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a model of five levels, which has just begun."""
+    folder = tmp_path_factory.mktemp("runs") / "deep"
+    argv = ["train", "digits", "--model", "topdown", "--steps", "2", "--batch-size", "8", "--validation", "16"]
+    assert main([*argv, "--test", "16", "--out", str(folder), "--quiet", "--device", "cpu", "--no-report"]) == 0
+    return folder
+
+
+def test_a_temperature_for_each_level(lucid: Lucid, deep: Path, run: Path, tmp_path: Path) -> None:
+    for name, temperature in (("one", "0.5"), ("same", "0.5,0.5,0.5,0.5,0.5"), ("fine", "0,0,1,1,1"), ("plain", "1")):
+        said = lucid("sample", deep, "--num", 3, "--temperature", temperature, "--out", tmp_path / f"{name}.npz")
+        assert said.code == 0, said.err
+    one, same, fine, plain = (np.load(tmp_path / f"{name}.npz")["x"] for name in ("one", "same", "fine", "plain"))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(fine, plain)
+    model = Run(deep).model()
+    expected = model.sample(3, temperature=[0, 0, 1, 1, 1], generator=torch.Generator().manual_seed(0))
+    assert model.protocol is not None
+    assert np.array_equal(fine.reshape(3, -1), model.protocol.to_data(expected).flatten(1).numpy())
+    for folder, given, message in (
+        (deep, "0.5,1", "the model has 5 levels, received 2 numbers"),
+        (run, "0.5,1", "the model has one level, received 2 numbers"),
+        (run, "cool", "takes a number, or one for each level"),
+        (run, "0.5,inf", "must be finite and not negative; received inf"),
+    ):
+        said = lucid("sample", folder, "--num", 3, "--temperature", given, "--out", tmp_path / "x.npy")
+        assert said.code == 2
+        assert message in said.err
+
+
+def test_variations_keep_what_the_deepest_latents_decided(lucid: Lucid, deep: Path, tmp_path: Path) -> None:
+    argv = ["vary", deep, "digits", "--num", 5, "--examples", 3]
+    assert lucid(*argv, "--levels", 5, "--out", tmp_path / "kept.npy").code == 0
+    assert lucid("reconstruct", deep, "digits", "--out", tmp_path / "rebuilt.npy").code == 0
+    kept, rebuilt = (np.load(tmp_path / f"{name}.npy") for name in ("kept", "rebuilt"))
+    assert np.array_equal(kept, np.repeat(rebuilt[:3], 5, axis=0))  # an example's variations stand together
+    said = lucid(*argv, "--levels", 2, "--out", tmp_path / "open.png")
+    assert said[:2] == (0, f"5 variations of each of 3 examples, one after the other: {tmp_path / 'open.png'}\n")
+    with Image.open(tmp_path / "open.png") as sheet:
+        assert sheet.size == (48, 28)  # five across, three down, two pixels between
+    assert lucid(*argv, "--levels", 2, "--out", tmp_path / "open.npy").code == 0
+    assert len(np.unique(np.load(tmp_path / "open.npy")[:5], axis=0)) == 5
+    for option, value, message in (
+        ("--levels", 6, "--levels must be in 0 … 5, the latents that are kept; received 6"),
+        ("--num", 0, "--num must be at least 1; received 0"),
+    ):
+        said = lucid("vary", deep, "digits", "--levels", 1, option, value, "--out", tmp_path / "x.npy")
+        assert said.code == 2
+        assert message in said.err
+
+
 def test_pictures_are_pictures(lucid: Lucid, run: Path, tmp_path: Path) -> None:
     lucid("sample", run, "--num", 9, "--out", tmp_path / "s.png")
     with Image.open(tmp_path / "s.png") as sheet:
@@ -118,7 +185,27 @@ def test_info_says_what_a_run_is(lucid: Lucid, run: Path) -> None:
     assert said.code == 0
     for expected in ("60 steps", "VAE, 1 latent level", "DiscretisedLogistic(levels=17)", "17 levels", "nats (IW-"):
         assert expected in said.out
+    for line in (
+        "prior       N(0, I)",
+        "posterior   DiagonalPosterior",
+        "objective   ELBO(Constant(beta=1.0)",
+        "latents     8\n",
+    ):
+        assert line in said.out
     assert "torch" in lucid("info").out
+
+
+def test_info_says_what_a_top_down_run_is(lucid: Lucid, deep: Path) -> None:
+    said = lucid("info", deep)
+    assert said.code == 0, said.err
+    shapes = [tuple(latent.value.shape[1:]) for latent in record_of_samples(Run(deep).model()).latents]
+    assert shapes == [(16, 8, 8)] * 3 + [(16, 4, 4)] + [(16, 1, 1)]
+    assert "latents     3 of 16×8×8, 16×4×4, 16×1×1" in said.out
+    assert "objective   ELBO(Constant(beta=1.0)" in said.out
+
+
+def record_of_samples(model: LatentModel) -> Record:
+    return drive(model.walk(num_examples=1), draws())
 
 
 def test_report_is_written_again(lucid: Lucid, run: Path, tmp_path: Path) -> None:

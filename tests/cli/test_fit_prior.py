@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.conftest import Lucid
@@ -21,7 +23,15 @@ def test_the_bound_rises_and_the_run_is_left_as_it_is(lucid: Lucid, run: Path, t
         "--json", tmp_path / "figures.json",
     )  # fmt: skip
     assert said.code == 0, said.err
-    for word in ("ELBO", "· gap", "before", "after", "The deepest latent costs", "On held-out data", str(out)):
+    for word in (
+        "ELBO",
+        "· gap",
+        "before",
+        "after",
+        "The deepest latent costs",
+        "On the validation split the mixture prior gains +",
+        str(out),
+    ):
         assert word in said.out
     figures = json.loads((tmp_path / "figures.json").read_text())
     elbo = [figures[when]["elbo"]["value"] for when in ("before", "after")]
@@ -37,6 +47,56 @@ def test_the_bound_rises_and_the_run_is_left_as_it_is(lucid: Lucid, run: Path, t
     assert {path: path.read_bytes() for path in (run / "model").iterdir()} == before
     sampled = lucid("sample", out, "--num", 4, "--out", tmp_path / "samples.npy")
     assert sampled.code == 0, sampled.err
+    gain = figures["gain"]
+    assert gain["split"] == "validation"
+    assert gain["value"] > 4 * gain["standard_error"] > 0
+    _what_else_takes_the_model(lucid, out, figures, tmp_path)
+
+
+def _what_else_takes_the_model(lucid: Lucid, out: Path, figures: dict[str, Any], tmp_path: Path) -> None:
+    """The folder is a model's: what a model is enough for works, and what is not says what it is missing."""
+    told = lucid("info", out)
+    assert told.code == 0, told.err
+    assert "prior         MixturePrior" in told.out
+    gain = figures["gain"]
+    assert f"{gain['value']:+.2f} ± {gain['standard_error']:.2f} nats (validation)" in told.out
+    assert "test          log-likelihood" in told.out
+    argv = ["evaluate", out, "--num-samples", 10, "--json", tmp_path / "e.json"]
+    for more in ((), ("--data", "digits")):  # of which it is the test part too
+        said = lucid(*argv, *more)
+        assert said.code == 0, said.err
+        found = json.loads((tmp_path / "e.json").read_text())
+        assert found["split"] == "test"
+        assert found["elbo"] == figures["after"]["elbo"]
+    model = package.load(out)
+    assert isinstance(model, LatentModel)
+    assert set(model.figures) == {"fit_prior", "test"}
+    assert lucid("info", out).out.count("log-likelihood") == 1
+    for command in (("report", out), ("diagnose", out), ("fit-prior", out, "--out", tmp_path / "twice")):
+        said = lucid(*command)
+        assert said.code == 2
+        assert f"{out} is not a run: it holds a model alone" in said.err
+
+
+def test_what_to_measure_a_model_on_must_be_known(lucid: Lucid, run: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(run / "model", model)
+    said = lucid("evaluate", model, "--num-samples", 2)
+    assert (said.code, "which does not say where its data is: give --data DATA" in said.err) == (2, True)
+    assert lucid("evaluate", model, "--num-samples", 2, "--data", "digits", "--split", "validation").code == 0
+    loaded = package.load(model)
+    assert isinstance(loaded, LatentModel)
+    assert set(loaded.figures) == {"test", "validation"}
+    said = lucid("evaluate", run, "--num-samples", 2, "--data", "digits")
+    assert (said.code, "is a run, which knows its data: leave --data and --label out" in said.err) == (2, True)
+
+
+def test_a_prior_that_is_no_better_is_not_written(lucid: Lucid, run: Path, tmp_path: Path) -> None:
+    said = lucid("fit-prior", run, "--prior", "standard", "--out", tmp_path / "same", "--num-samples", 2)
+    assert said.code == 1
+    for words in ("the standard prior is no better", "on the validation split it gains +0.00 ± 0.00 nats", "--steps"):
+        assert words in said.err
+    assert not (tmp_path / "same").exists()
 
 
 def test_misuse(lucid: Lucid, run: Path, tmp_path: Path) -> None:

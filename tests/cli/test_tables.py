@@ -72,3 +72,66 @@ def test_misuse_is_told(lucid: Lucid, people: Path) -> None:
     assert (said.code, "the ending must be .csv or .parquet" in said.err) == (2, True)
     said = lucid("impute", folder / "run", people, "--out", folder / "full.csv", "--draws", 0)
     assert (said.code, "--draws must be at least 1" in said.err) == (2, True)
+
+
+def test_one_likelihood_is_not_for_columns_of_several_kinds(lucid: Lucid, people: Path) -> None:
+    said = lucid(
+        *("train", people, "--out", people.parent / "r", "--steps", 2, "--columns", "name=ignore"),
+        *("--likelihood", "laplace"),
+    )
+    assert said.code == 2
+    assert "people has columns of several kinds, or missing values" in said.err
+    assert "leave --likelihood laplace out" in said.err
+
+
+def test_columns_are_described_in_the_words_of_the_command_line(lucid: Lucid, people: Path) -> None:
+    said = lucid("train", people, "--out", people.parent / "r", "--columns", "name=ignore,children=counts")
+    assert said.code == 2
+    assert "--columns: 'children=counts': a column is real, positive, count, binary" in said.err
+
+
+def test_a_model_of_complete_numbers_imputes_nothing(lucid: Lucid, people: Path) -> None:
+    folder = people.parent
+    rng = np.random.default_rng(0)
+    pd.DataFrame({"a": rng.normal(size=60), "n": rng.integers(0, 9, 60)}).to_csv(folder / "n.csv", index=False)
+    train = ("train", folder / "n.csv", "--steps", 2, "--size", 1, "--quiet", "--no-report")
+    assert lucid(*train, "--out", folder / "r").code == 0
+    said = lucid("impute", folder / "r", folder / "n.csv", "--out", folder / "f.csv")
+    assert said.code == 2
+    assert "lucid train TABLE --columns NAME=real" in said.err
+    assert lucid("sample", folder / "r", "--num", 9, "--out", folder / "s.csv").code == 0
+    assert [kind.kind for kind in pd.read_csv(folder / "s.csv").dtypes] == ["f", "i"]
+
+
+def test_a_conditional_model_imputes(lucid: Lucid, people: Path) -> None:
+    folder = people.parent
+    said = lucid(
+        *("train", people, "--out", folder / "run", "--steps", 2, "--size", 1, "--quiet", "--no-report"),
+        *("--columns", "name=ignore,sex=ignore", "--label", "children"),
+        *("--model", "topdown", "--condition", "labels", "--batch-size", 8),
+    )
+    assert said.code == 0, said.err
+    impute = ("impute", folder / "run", "--num-samples", 3, "--out", folder / "full.csv")
+    said = lucid(*impute, people)
+    assert said.code == 0, said.err
+    assert not pd.read_csv(folder / "full.csv").drop(columns="sex").isna().any().any()
+    pd.read_csv(people).rename(columns={"children": "young"}).to_csv(folder / "other.csv", index=False)
+    assert "'children'" in lucid(*impute, folder / "other.csv").err
+    assert lucid(*impute, folder / "other.csv", "--label", "young").code == 0
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative-binomial"])
+def test_counts_are_trained_as_they_are(lucid: Lucid, tmp_path: Path, likelihood: str) -> None:
+    counts = np.random.default_rng(0).poisson(3, (60, 4))
+    np.save(tmp_path / "counts.npy", counts)
+    pd.DataFrame(counts, columns=list("abcd")).to_csv(tmp_path / "counts.csv", index=False)
+    options = ("--likelihood", likelihood, "--steps", 2, "--size", 1, "--quiet", "--no-report")
+    for file in ("counts.npy", "counts.csv"):
+        run = tmp_path / f"{file}-run"
+        said = lucid("train", tmp_path / file, *options, "--out", run)
+        assert said.code == 0, said.err
+        said = lucid("train", "--resume", run, "--steps", 4, "--quiet", "--no-report")
+        assert said.code == 0, said.err
+    for option, value in (("--levels", 20), ("--scaling", "unit")):
+        said = lucid("train", tmp_path / "counts.npy", *options, "--out", tmp_path / "r", option, value)
+        assert (said.code, f"counts 0, 1, 2, … as they are: leave {option} out" in said.err) == (2, True)

@@ -282,6 +282,11 @@ CASES: dict[str, Case] = {
         ValueError,
         "the column 'b' holds only the value 'x'",
     ),
+    "times of a zone": (
+        lambda _: load(pd.DataFrame({"t": pd.date_range("2020", periods=20, tz="UTC"), "k": ["x", "y"] * 10})),
+        ValueError,
+        "Convert the times to one zone and drop it, or leave it out: columns={'t': 'ignore'}",
+    ),
     "a kind that is none": (
         lambda p: csv(p, ROWS, columns={"a": "integer"}),
         ValueError,

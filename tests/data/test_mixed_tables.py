@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import torch
 from pandas.testing import assert_frame_equal
 from pyarrow import parquet
 
+import lucid
 from lucid import data
 from lucid.data import load, load_like
-from lucid.models import VAE, create
+from lucid.distributions import HeteroscedasticGaussian, OptimalScaleGaussian
+from lucid.models import VAE, Condition, DataProtocol, create
 
 N = 300
 
@@ -247,3 +250,143 @@ def test_a_model_of_other_data_fills_in_nothing() -> None:
     model = small(load(frame()[["height", "income"]].dropna()))
     with pytest.raises(ValueError, match="this model is of other data: train on a table with"):
         data.impute(model, frame())
+
+
+def kind_of(values: Any) -> str:
+    return load(pd.DataFrame({"x": values}), columns={}).protocol.schema[0].kind
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_are_open_above(seed: int) -> None:
+    """A scale has no room for what follows the greatest value that was seen."""
+    rng = np.random.default_rng(seed)
+    for rate in (0.7, 1.0, 3.0):
+        assert kind_of(rng.poisson(rate, N)) == "count"
+    assert kind_of(rng.poisson(8.0, N)) in ("count", "real")  # which may start at 2
+    assert kind_of(rng.negative_binomial(1, 0.3, N)) == "count"
+    assert kind_of(rng.choice([0, 1, 2, 3], N, p=[0.7, 0.2, 0.08, 0.02])) == "count"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_steps_of_a_scale_are_ordinal(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    assert kind_of(rng.integers(0, 4, N)) == "ordinal"
+    assert kind_of(rng.integers(1, 11, N)) == "ordinal"
+    assert kind_of(rng.choice([1, 2, 3, 4, 5], N, p=[0.5, 0.3, 0.1, 0.07, 0.03])) == "ordinal"  # answers, few of them 5
+    assert kind_of(rng.choice([3, 4, 5, 6, 7, 8], N, p=[0.01, 0.05, 0.4, 0.4, 0.12, 0.02])) == "ordinal"
+
+
+def test_a_scale_has_no_gaps() -> None:
+    x = [0, 1, 2, 4, 5] * 60
+    said = load(pd.DataFrame({"x": x, "tens": [10, 20, 40] * 100}), columns={"x": "ordinal", "tens": "ordinal"})
+    assert [column.categories for column in said.protocol.schema] == [(0, 1, 2, 3, 4, 5), (10, 20, 30, 40)]
+    assert said.train.tensor()[:, 0].max() == 5
+    assert kind_of(x) != "ordinal"
+    with pytest.raises(ValueError, match=r"holds '14', .* trained with columns=\{'x': 'count'\}, or 'real', takes"):
+        load_like(pd.DataFrame({"x": [14], "tens": [10]}), said.protocol)
+
+
+def numbers() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "i": rng.integers(-5, 40, N),
+            "b": rng.random(N) < 0.4,
+            "y": rng.normal(size=N),
+            "small": rng.integers(0, 9, N).astype(np.uint8),
+            "half": rng.normal(size=N).astype(np.float32),
+            "nullable": pd.array(rng.integers(0, 9, N), dtype="Int64"),
+        }
+    )
+
+
+def test_complete_numbers_come_out_with_their_types(tmp_path: Path) -> None:
+    given = numbers()
+    found = load(given)
+    assert found.protocol.schema == ()
+    back = found.protocol.to_frame(found.train.tensor())
+    assert_frame_equal(back, given.iloc[found.train.rows.numpy()].reset_index(drop=True), rtol=1e-5, atol=1e-6)
+    model = small(found)
+    assert isinstance(model.likelihood, OptimalScaleGaussian)  # types are a matter of the output
+    made = model.protocol.to_frame(model.sample(50, noise=True)) if model.protocol else given
+    assert made.dtypes.equals(given.dtypes)
+    assert set(made["b"]) == {False, True}
+    assert set(made["small"]) <= set(range(256))
+    parquet_file, csv_file = tmp_path / "t.parquet", tmp_path / "t.csv"
+    for file in (parquet_file, csv_file):
+        data.write(found.protocol.to_data(model.sample(50, noise=True)), file, found.protocol)
+    assert pd.read_parquet(parquet_file).dtypes.equals(given.dtypes)
+    kinds = pd.read_csv(csv_file).dtypes
+    assert [kinds[name].kind for name in ("i", "b", "y", "small", "nullable")] == ["i", "b", "f", "i", "i"]
+
+
+def test_integers_are_rounded_and_booleans_cut_at_a_half() -> None:
+    protocol = DataProtocol(
+        name="t", kind="table", shape=(2,), columns=("i", "b"), dtypes=(("int64", ""), ("bool", ""))
+    )
+    table = protocol.to_table(torch.tensor([[2.6, 0.4], [-1.4, 0.6], [0.4, -3.0], [0.0, 3.0]]))
+    assert table.to_pydict() == {"i": [3, -1, 0, 0], "b": [False, True, False, True]}
+    with pytest.raises(ValueError, match="dtypes are one for each of the 2 columns"):
+        DataProtocol(name="t", kind="table", shape=(2,), columns=("i", "b"), dtypes=(("int64", ""),))
+
+
+def test_types_travel_with_the_model(tmp_path: Path) -> None:
+    model = small(load(numbers()))
+    lucid.save(model, tmp_path / "m")
+    assert lucid.load(tmp_path / "m").protocol == model.protocol
+
+
+@pytest.mark.parametrize(("mark", "categories", "gaps"), [("", ("FR", "NA"), 0), ("NA", ("FR", "IT"), 25)])
+def test_text_is_missing_where_the_file_says_so(
+    tmp_path: Path, mark: str, categories: tuple[str, ...], gaps: int
+) -> None:
+    """NA is Namibia in a file that leaves missing numbers empty, and no country in one that writes NA for them."""
+    countries = ["NA", "FR", "FR" if mark == "" else "IT", "FR"]
+    notes = ["", "N", "N/A", "N", "N/A"]
+    rows = [f"{countries[i % 4]},{mark if i % 3 == 0 else i},{notes[i % 5]}" for i in range(100)]
+    (tmp_path / "t.csv").write_text("\n".join(["country,size,note", *rows]))
+    found = load(tmp_path / "t.csv")
+    country, _, note = found.protocol.schema
+    assert (country.categories, note.categories) == (categories, ("N", "N/A"))
+    everything = load_like(tmp_path / "t.csv", found.protocol).raw
+    assert everything.isnan().sum(0).tolist() == [gaps, 34, 20]
+
+
+def test_a_conditional_model_is_told_the_labels_of_the_table() -> None:
+    given = frame().drop(columns=["flag", "year", "sex", "size", "colour", "when", "income", "visits"])
+    given["group"] = np.where(np.arange(N) % 2 == 0, "u", "v")
+    found = load(given, labels="group")
+    assert found.protocol.label == "group"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = create("topdown", found, size=1, condition=Condition(num_classes=2))
+    told = torch.arange(N) % 2
+    further = load_like(given, found.protocol)
+    generator = torch.Generator().manual_seed(0)
+    expected = model.impute(further.tensor(), 4, generator=generator, condition=told).point
+    filled = data.impute(model, given, num_samples=4)
+    assert not filled.isna().any().any()
+    seen = given["height"].notna()
+    torch.testing.assert_close(
+        torch.tensor(filled["height"].to_list()).double(), found.protocol.to_data(expected)[:, 0], rtol=1e-5, atol=1e-4
+    )
+    assert filled["height"][seen].equals(given["height"][seen])
+    renamed = given.rename(columns={"group": "other"})
+    assert (
+        data.impute(model, renamed, num_samples=4, labels="other")
+        .drop(columns="other")
+        .equals(filled.drop(columns="group"))
+    )
+    with pytest.raises(ValueError, match="labels= names 'group'; the table has the columns"):
+        data.impute(model, renamed, num_samples=4)
+    with pytest.raises(ValueError, match="this model is told no labels: leave labels='group' out"):
+        data.impute(small(load(given, labels="group")), given, labels="group")
+    model.protocol = replace(found.protocol, label="")
+    with pytest.raises(ValueError, match="the label of each example, and the data has none: name them"):
+        data.impute(model, given)
+
+
+def test_a_likelihood_of_numbers_is_not_for_categories() -> None:
+    found = load(frame())
+    with pytest.raises(ValueError, match="HeteroscedasticGaussian takes complete numbers, and 'table' has columns of"):
+        create("mlp", found, size=1, likelihood=HeteroscedasticGaussian())

@@ -285,6 +285,10 @@ def test_one_example_one_draw_of_a_deep_model_and_things_that_are_no_model_are_r
         evaluate(deep, data(5), elbo_samples=1)
     with pytest.raises(TypeError, match="must be a LatentModel"):
         evaluate(nn.Linear(4, 4), data(5))
+    for other in (data(5).numpy(), data(5).tolist(), load("digits")):
+        message = f"data must be a split of a dataset, .* received {type(other).__name__}. lucid.data.load_like"
+        with pytest.raises(TypeError, match=message):
+            evaluate(linear_gaussian(), other)
 
 
 # The record

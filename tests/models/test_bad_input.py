@@ -306,6 +306,21 @@ ARGUMENTS: list[tuple[Callable[[VAE], object], type[Exception], str]] = [
         ValueError,
         "temperature must be one number, or one for each of the 1 levels; received 2 numbers",
     ),
+    (
+        lambda m: m.sample(2, temperature=torch.tensor([0.5, 0.5])),
+        ValueError,
+        "temperature must be one number, or one for each of the 1 levels; received 2 numbers",
+    ),
+    (
+        lambda m: m.sample(2, temperature="7"),
+        TypeError,
+        "temperature must be one number, or one for each level; received '7'",
+    ),
+    (
+        lambda m: m.sample(2, temperature=torch.ones(1, 1)),
+        TypeError,
+        "temperature must be one number, or one for each level; received tensor([[1.]])",
+    ),
     (lambda m: m.sample(2, condition=torch.tensor([0, 1])), ValueError, "this VAE takes no condition"),
     (lambda m: m.vary(ONES, 2), ValueError, "levels must be in 0 … 1, the latents that are kept; received 2"),
     (lambda m: m.elbo(ONES, 0), ValueError, "num_samples must be at least 1; received 0"),

@@ -182,3 +182,6 @@ def test_a_mixed_table_takes_priors_that_are_not_made_of_examples() -> None:
     assert built.elbo(MIXED).value.isfinite()
     with pytest.raises(ValueError, match="the prior vamp learns examples, and between two categories"):
         create("mlp", PROTOCOL, size=1, prior="vamp")
+    gaps = DataProtocol(name="n", kind="table", shape=(1,), columns=("size",), schema=SCHEMA[:1])
+    with pytest.raises(ValueError, match="for a table of several kinds of columns, or with missing values, choose"):
+        create("mlp", gaps, size=1, prior="vamp")

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.linear_gaussian import near, randn
@@ -198,6 +199,28 @@ def test_temperature_scales_the_spread_of_samples(temperature: float) -> None:
     noisy = model.sample(n, temperature=temperature, generator=generator(), noise=True)
     truth = (truth.square() + 1).sqrt()
     assert bool(((noisy.std(0) / truth - 1).abs() < 4 / math.sqrt(2 * n)).all())
+
+
+@pytest.mark.parametrize(
+    ("given", "same"),
+    [
+        (torch.tensor([0.5, 2.0]), [0.5, 2.0]),
+        (np.array([0.5, 2.0]), [0.5, 2.0]),
+        ((0.5, 2), [0.5, 2.0]),
+        (torch.tensor(0.5), 0.5),
+        (np.float32(0.5), 0.5),
+        (torch.tensor([0.5, 0.5]), 0.5),
+    ],
+)
+def test_temperatures_come_as_numbers_lists_or_tensors(given: Any, same: Any) -> None:
+    model, x = build().eval(), rand(3, FEATURES)
+    ways: tuple[Callable[[Any], Tensor], ...] = (
+        lambda t: model.sample(4, temperature=t, generator=generator()),
+        lambda t: model.vary(x, levels=1, temperature=t, generator=generator()),
+    )
+    for way in ways:
+        assert torch.equal(way(given), way(same))
+    assert not torch.equal(ways[0](given), ways[0](1.0))
 
 
 def test_samples_with_noise_are_data_without_noise_means() -> None:

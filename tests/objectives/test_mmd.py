@@ -8,7 +8,8 @@ import pytest
 import torch
 from tests.objectives.families import FAMILIES, data, one_level
 
-from lucid.models import draws, drive
+from lucid.distributions import MixturePrior, Prior, VampPrior
+from lucid.models import VAE, draws, drive
 from lucid.objectives import InfoVAE, squared_mmd
 
 
@@ -83,3 +84,18 @@ def test_bad_weights_and_foreign_walks_are_refused() -> None:
         InfoVAE(alpha=0.0, strength=0.5)
     with pytest.raises(ValueError, match=r"driven by InfoVAE itself: record = objective.record"):
         InfoVAE()(drive(one_level().walk(data()), draws()), 1.0)
+
+
+@pytest.mark.parametrize("prior", [MixturePrior(2, components=3), VampPrior((6,), components=3, unit_interval=False)])
+def test_a_prior_that_alpha_1_could_not_train_is_refused(prior: Prior) -> None:
+    """Below 1 its KL has a weight, and all of it has a gradient. Where nothing is learned, nothing is refused."""
+    model = one_level()
+    assert isinstance(model, VAE)
+    model.set_top_prior(prior.double())
+    with pytest.raises(ValueError, match="InfoVAE at alpha 1 cannot train a Mixture prior: the KL is gone"):
+        InfoVAE(1.0, 50.0).record(model.walk(data()))
+    with torch.no_grad():
+        InfoVAE(1.0, 50.0).record(model.walk(data()))
+    objective = InfoVAE(0.9, 50.0)
+    objective(objective.record(model.walk(data())), 1.0).loss.backward()
+    assert all(p.grad is not None and bool((p.grad != 0).any()) for p in prior.parameters())

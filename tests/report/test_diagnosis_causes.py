@@ -12,10 +12,11 @@ from lucid import nn
 from lucid.distributions import Bernoulli, Gaussian, Likelihood
 from lucid.evaluation import Carried, LevelUse, Use
 from lucid.models import VAE, VAEConfig
-from lucid.objectives import ELBO, FreeBits, Objective
-from lucid.report import Since
+from lucid.objectives import ELBO, GECO, IWAE, BetaTC, Capacity, FreeBits, Objective
+from lucid.report import Diagnosis, Since, Verdict
 from lucid.report.diagnosis_causes import find_causes
 from lucid.report.diagnosis_history import since_when
+from lucid.report.diagnosis_words import _objective, _verdict
 from lucid.training import Trial
 
 ALIVE = LevelUse(kl=5.0, saved=9.0, saved_error=0.1, active_units=4, latent_units=4, is_divergence=True)
@@ -42,6 +43,7 @@ class Planted:
         free: bool = True,
         steps: int = 100,
         total_steps: int = 1000,
+        falling: dict[str, tuple[int, ...]] | None = None,
         **outcomes: Use,
     ) -> None:
         self.objective = objective or ELBO()
@@ -50,6 +52,7 @@ class Planted:
         self.model = VAE(VAEConfig(encoders=[nn.Linear(6, 4)], decoders=[nn.Linear(2, 6)], likelihood=likelihood))
         self.can_refer = True
         self.carries, self.free, self.outcomes = carries, free, outcomes
+        self.falling = falling or {}
         self.asked: list[Any] = []
 
     def carry(self, levels: tuple[int, ...], order: tuple[int, ...]) -> Trial:
@@ -63,7 +66,7 @@ class Planted:
 
     def _trial(self, name: str) -> Trial:
         self.asked.append(name)
-        return Trial(name, 100, use=self.outcomes[name])
+        return Trial(name, 100, use=self.outcomes[name], falling=self.falling.get(name, ()))
 
     def introduced(self) -> Trial:
         return self._trial("introduced")
@@ -139,6 +142,50 @@ def test_the_weight_is_tried_only_where_it_is_more_than_the_bound_asks() -> None
     assert "plain" not in light.asked
     spread = Planted(objective=ELBO(2.0, spread=True), likelihood=Bernoulli(), introduced=use(False, False))
     assert causes(spread, use(False, False)) == [((0, 1), "objective", "not worth it")]
+
+
+@pytest.mark.parametrize(
+    ("objective", "why", "instead"),
+    [
+        (GECO(300.0), "the target of GECO is met without the latents", "keep GECO and lower its target"),
+        (Capacity(0.1), "it holds the KL at its capacity C", "keep it and raise C"),
+        (FreeBits(0.5), "free bits make a level pay its KL", "keep free bits, at β = 1"),
+        (BetaTC(100, 40.0), "β-TC charges more", "keep it and lower β"),
+        (IWAE(8), "of several draws one good one is enough", "fewer draws"),
+    ],
+)
+def test_the_remedy_names_the_objective_that_was_tried(objective: Objective, why: str, instead: str) -> None:
+    outcomes = {"introduced": use(False), "plain": use(True, elbo=-70)}
+    (verdict,) = find_causes(Planted(objective=objective, **outcomes), use(False)).verdicts  # type: ignore[arg-type]
+    assert verdict.options == ("--objective elbo", "--beta-schedule linear:hold=20,steps=30")
+    said = _objective(diagnosis(verdict), verdict)
+    assert f"The objective is why: {why}" in said
+    assert "--objective elbo --beta-schedule linear:hold=20,steps=30 --out" in said
+    assert instead in said
+    in_python = _objective(diagnosis(verdict, from_command_line=False), verdict)
+    assert "Try, in fit: objective=ELBO(Linear(steps=30, hold=20))." in in_python
+
+
+def diagnosis(*verdicts: Verdict, from_command_line: bool = True) -> Diagnosis:
+    gap: Any = None
+    return Diagnosis("r", use(False), "validation", (None,), 9, gap, verdicts, from_command_line=from_command_line)
+
+
+def test_a_level_that_is_on_its_way_down_is_not_kept() -> None:
+    outcomes = {"introduced": use(True, elbo=-90), "cold": use(False), "plain": use(True, elbo=-70)}
+    lab = Planted(objective=GECO(300.0), falling={"introduced": (0,)}, **outcomes)
+    assert causes(lab, use(False)) == [((0,), "objective", "weight")]
+    lab = Planted(likelihood=Bernoulli(), falling={"introduced": (0,)}, **outcomes)
+    (verdict,) = find_causes(lab, use(False)).verdicts  # type: ignore[arg-type]
+    assert (verdict.reason, verdict.falling, verdict.sure) == ("not worth it", True, False)
+    assert _verdict(diagnosis(verdict), verdict).startswith("Not sure, give more --steps (steps=): a trial had it")
+
+
+def test_without_a_sure_gain_it_is_not_sure() -> None:
+    lab = Planted(introduced=use(True, elbo=-100), cold=use(False, elbo=-100))
+    (verdict,) = find_causes(lab, use(False)).verdicts  # type: ignore[arg-type]
+    assert not verdict.sure
+    assert _verdict(diagnosis(verdict), verdict).startswith("Not sure, give more --steps (steps=): what the trials")
 
 
 def test_the_gain_of_a_scale_is_over_that_scale_without_latents() -> None:

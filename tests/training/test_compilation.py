@@ -79,7 +79,7 @@ def test_where_the_compiler_fails_the_step_runs_as_it_is(
 ) -> None:
     timed(1.0, 0.5)
 
-    def fails(*_: Any) -> Any:
+    def fails(*_: Any, **_more: Any) -> Any:
         raise RuntimeError("InvalidCxxCompiler: no compiler\nand a long tale")
 
     if where == "compiling":
@@ -126,7 +126,7 @@ def test_what_was_decided_is_not_decided_again(monkeypatch: pytest.MonkeyPatch, 
         return True
 
     def eager(update: Update, first: Any) -> None:
-        update.compiled, update.compiled_shape = lambda x, betas: update.step(x, betas), first.x.shape
+        update.compiled, update.compiled_shape = lambda x, betas, **more: update.step(x, betas, **more), first.x.shape
 
     monkeypatch.setattr("lucid.training.loop.worth_compiling", decide)
     monkeypatch.setattr(compilation, "compile_update", eager)

@@ -15,9 +15,16 @@ from torch import Tensor
 
 import lucid
 from lucid import nn
-from lucid.distributions import DiagonalPosterior, FullCovariancePosterior, MixturePrior, Prior, StandardNormalPrior
+from lucid.distributions import (
+    DiagonalGaussian,
+    DiagonalPosterior,
+    FullCovariancePosterior,
+    MixturePrior,
+    Prior,
+    StandardNormalPrior,
+)
 from lucid.evaluation import aggregate_gap
-from lucid.models import VAE, LadderVAE, LatentModel, VAEConfig
+from lucid.models import VAE, LadderVAE, LatentModel, TopDownVAE, VAEConfig
 from lucid.training import fit_prior
 
 
@@ -111,7 +118,7 @@ def test_the_prior_that_did_best_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     looks = iter([0.0, 1.0, *[-float(n) for n in range(100)]])
     states: list[Tensor] = []
 
-    def measure(self: object, _z: Tensor) -> float:
+    def measure(self: object, _z: object) -> float:
         states.append(self.prior.loc.detach().clone())  # pyright: ignore[reportAttributeAccessIssue]
         return next(looks)
 
@@ -159,20 +166,55 @@ def test_a_top_down_model_takes_a_prior_and_is_saved_with_it(tmp_path: Path) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = create("topdown", digits)
+        with torch.no_grad():  # a new one's posteriors are N(0, I), which no other prior fits better
+            far = MixturePrior((16, 1, 1), components=1)
+            far.loc.fill_(5.0)
+    assert isinstance(model, TopDownVAE)
+    model.set_top_prior(far)
     fitted = fit_prior(model, torch.cat(list(digits.validation.batches(100))), prior="mixture", steps=3)
-    assert math.isfinite(fitted.gain)
+    assert fitted.better
+    assert model.top_prior is not far
     lucid.save(model, tmp_path / "model")
     loaded = lucid.load(tmp_path / "model")
     assert isinstance(loaded, LatentModel)
     sampled = [one.sample(2, generator=torch.Generator().manual_seed(1)) for one in (model, loaded)]
     assert torch.equal(*sampled)
+    model.set_top_prior(None)  # as a fit that gains nothing does
+    lucid.save(model, tmp_path / "again")
+    assert isinstance(lucid.load(tmp_path / "again"), TopDownVAE)
 
 
-def test_a_prior_with_nothing_to_learn_is_put_in_place() -> None:
+def test_a_prior_that_is_no_better_is_not_taken() -> None:
+    """The same density at the same draws gains exactly nothing, and nothing is no gain."""
     model = make()
     fitted = fit_prior(model, data(200), prior=StandardNormalPrior())
-    assert isinstance(model.top_prior, StandardNormalPrior)
-    assert fitted.gain == pytest.approx(0.0, abs=0.2)
+    assert (fitted.gain, fitted.gain_error, fitted.better) == (0.0, 0.0, False)
+    assert model.top_prior is None
+    good = fit_prior(model, data(200), steps=100)
+    kept = model.top_prior
+    assert good.better
+    worse = fit_prior(model, data(200), prior=StandardNormalPrior())
+    assert worse.gain < -4 * worse.gain_error < 0
+    assert model.top_prior is kept
+    assert model.config.top_prior is kept
+
+
+def test_the_gain_is_the_difference_at_the_same_draws() -> None:
+    """N(μ, I) gives z more than N(0, I) does by μ·z − ‖μ‖²/2: known as well as μ·z is, however log p(z) spreads."""
+    x, model = data(400), make()
+    dataset = lucid.data.load(x)
+    held_out = torch.cat(list(dataset.validation.batches(100)))
+    z = model.embed(held_out)
+    mean = 1e-3 * z.mean(0)
+    fitted = fit_prior(model, dataset, prior=_Shifted(mean))
+    assert isinstance(model.top_prior, _Shifted)  # it has nothing to learn, and is better as it is
+    assert fitted.split == "validation"
+    assert fitted.gain == pytest.approx(float(mean @ z.mean(0) - mean @ mean / 2), abs=4 * fitted.gain_error)
+    # Draws spread a little more than the means that are drawn around.
+    expected = float((z @ mean).std()) / math.sqrt(len(z))
+    assert expected < fitted.gain_error < 1.5 * expected
+    assert fitted.gain == pytest.approx(fitted.after - fitted.before, abs=1e-9)
+    assert fit_prior(make(), lucid.data.load(x, validation=0), steps=1).split == "train"
 
 
 def test_wrong_settings_are_refused_and_a_failed_fit_leaves_the_old_prior() -> None:
@@ -194,6 +236,17 @@ def test_wrong_settings_are_refused_and_a_failed_fit_leaves_the_old_prior() -> N
         fit_prior(model, data(200), prior=broken)
     assert model.top_prior is old
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+class _Shifted(StandardNormalPrior):
+    """N(μ, I), for a μ that is known."""
+
+    def __init__(self, mean: Tensor) -> None:
+        super().__init__()
+        self.mean = mean
+
+    def forward(self, like: Tensor, infer: object = None) -> DiagonalGaussian:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return DiagonalGaussian(self.mean.expand_as(like), torch.zeros_like(like))
 
 
 class _NaN(torch.distributions.Distribution):

@@ -205,3 +205,11 @@ def test_another_optimizer_of_the_callers_own_is_named(tmp_path: Path) -> None:
     fit(vae(), dataset(), steps=3, out=tmp_path, progress=False, optimizer=lambda p: torch.optim.SGD(p, lr=0.01))
     with pytest.raises(ValueError, match="cannot be resumed with other optimizer"):
         fit(vae(), dataset(), steps=6, out=tmp_path, progress=False, resume=True)
+
+
+def test_what_an_earlier_lucid_did_not_write_is_no_difference() -> None:
+    before = described()
+    del before["protocol"]["dtypes"]
+    refuse_other_run(before, described(), "RUN")
+    before["protocol"]["levels"] = 4
+    assert "data: its levels (was 4, now None)" in refusal(described(), before)

@@ -205,7 +205,7 @@ def test_counting_units_changes_nothing_of_the_training() -> None:
 def test_the_line_stays_one_line_however_many_levels() -> None:
     assert _kl_in_words([1.0, 0.25]) == "1.00 0.25"
     assert _units_in_words([14, 0], [16, 8]) == "14/16 0/8"
-    assert _kl_in_words([0.5] * 30 + [0.001] * 10) == "15.01 in 40 levels, 10 collapsed"
+    assert _kl_in_words([0.5] * 30 + [0.05] * 10) == "15.50 in 40 levels, 10 collapsed"
     assert _units_in_words([3] * 40, [16] * 40) == "120/640"
 
 

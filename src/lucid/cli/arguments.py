@@ -63,6 +63,16 @@ Encoder and decoder stay as they are, and so does the run. Why it helps: docs/ho
 """
 
 
+_VARY = """\
+The K deepest latents of an example stay, the others are drawn from their priors: what all variations have in common,
+the kept latents decided. Of images, --out FILE.png has a row for each example.
+
+examples:
+  lucid vary runs/digits digits --levels 2 --out two.png
+  lucid vary runs/digits digits --levels 2 --num 5 --examples 3 --temperature 0.7 --out two.npy
+"""
+
+
 _DIAGNOSE = """\
 For a level that tells next to nothing of x, short trainings on the run's own data find out why, and what it costs: at
 β = 0, with a warm-up, at β = 1, and with a likelihood whose scale is learned. The run is left as it is.
@@ -88,6 +98,7 @@ def make_parser() -> argparse.ArgumentParser:
     _run_with(train, "train", "train")
     _evaluate(_command(commands, "evaluate", "measure a trained model on data it has not seen"))
     _sample(_command(commands, "sample", "draw new examples from a trained model"))
+    _vary(_command(commands, "vary", "draw variations of examples: what do the deepest latents decide?", _VARY))
     _reconstruct(_command(commands, "reconstruct", "encode data and decode it again"))
     _embed(_command(commands, "embed", "write the embeddings (posterior means) of data"))
     _impute(_command(commands, "impute", "fill in the missing values of a table", _IMPUTE))
@@ -125,12 +136,18 @@ def _run_with(parser: argparse.ArgumentParser, module: str, function: str) -> No
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
-    _run_folder(parser)
+    _model_folder(parser)
+    parser.add_argument(
+        "--data", metavar="DATA", help="what to measure a model on that is no run's (for fit-prior's: the run's data)"
+    )
+    _label(parser)
     parser.add_argument("--num-samples", type=int, default=100, metavar="K", help="importance draws per example (100)")
-    parser.add_argument("--split", choices=["test", "validation", "train"], default="test", help="which part (test)")
+    parser.add_argument(
+        "--split", choices=["test", "validation", "train"], help="which part (test; of a file of --data, all of it)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the draws (0)")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
-    parser.add_argument("--no-report", action="store_true", help="do not write report.html again")
+    parser.add_argument("--no-report", action="store_true", help="do not write a run's report.html again")
     _run_with(parser, "evaluate", "evaluate")
 
 
@@ -138,9 +155,7 @@ def _sample(parser: argparse.ArgumentParser) -> None:
     _model_folder(parser)
     parser.add_argument("--num", type=int, required=True, metavar="N", help="how many")
     _out(parser)
-    parser.add_argument(
-        "--temperature", type=float, default=1.0, metavar="T", help="below 1, more typical examples (1)"
-    )
+    _temperature(parser)
     parser.add_argument("--noise", action="store_true", help="draw x from p(x|z) too, instead of taking its mean")
     parser.add_argument(
         "--condition",
@@ -149,6 +164,30 @@ def _sample(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the draws (0)")
     _run_with(parser, "use", "sample")
+
+
+def _vary(parser: argparse.ArgumentParser) -> None:
+    _model_folder(parser)
+    parser.add_argument("data", metavar="DATA", help="data of the kind the model was trained on")
+    parser.add_argument(
+        "--levels", type=int, required=True, metavar="K", help="how many of the deepest latents to keep"
+    )
+    parser.add_argument("--num", type=int, default=8, metavar="N", help="variations of each example (8)")
+    parser.add_argument("--examples", type=int, default=8, metavar="M", help="how many of DATA, its first (8)")
+    _label(parser)
+    _out(parser)
+    _temperature(parser)
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the draws (0)")
+    _run_with(parser, "use", "vary")
+
+
+def _temperature(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--temperature",
+        default="1",
+        metavar="T",
+        help="below 1, more typical examples; one number, or one for each level, level 0 first: 0.5,0.5,1 (1)",
+    )
 
 
 def _reconstruct(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +210,9 @@ def _embed(parser: argparse.ArgumentParser) -> None:
 def _impute(parser: argparse.ArgumentParser) -> None:
     _model_folder(parser)
     parser.add_argument("data", metavar="TABLE", help="a .csv or .parquet table of the columns the model knows")
+    parser.add_argument(
+        "--label", dest="labels", metavar="NAME", help="of a conditional model: the label column (that of the training)"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help=".csv or .parquet, by its ending")
     parser.add_argument("--num-samples", type=int, default=1000, metavar="K", help="importance draws per row (1000)")
     parser.add_argument(

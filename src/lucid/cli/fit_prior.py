@@ -44,14 +44,21 @@ def fit_prior(args: argparse.Namespace) -> int:
     split: Split = getattr(dataset, args.split)
     before = _measured(model, split, args)
     fitted = fit(model, dataset, prior=prior, steps=args.steps, seed=args.seed, progress=_tell)
+    if not fitted.better:
+        raise ValueError(
+            f"the {_name(args)} prior is no better than the one the model has: on the {fitted.split} split it gains "
+            f"{_gain(fitted)} nats. Nothing was written. Try more --steps or another --prior"
+        )
     after = _measured(model, split, args)
     figures = {
         "fit_prior": {
             "run": str(args.folder),
+            "data": run.description["data"],  # for who evaluates the model later
             "prior": args.prior,
             "steps": args.steps,
             "seed": args.seed,
             "split": args.split,
+            "gain": {"value": fitted.gain, "standard_error": fitted.gain_error, "split": fitted.split},
             "before": {**before.bounds.to_json(), "gap": before.gap.to_json()},
             "after": {**after.bounds.to_json(), "gap": after.gap.to_json()},
         }
@@ -84,14 +91,18 @@ def _print(before: _Figures, after: _Figures, fitted: FittedPrior, args: argpars
     console.print(table)
     lines = [
         f"Before: {before.gap.explain(remedy=False)}",
-        f"On held-out data the {args.prior.partition(':')[0]} prior gains {_signed(fitted.gain)} nats.",
+        f"On the {fitted.split} split the {_name(args)} prior gains {_gain(fitted)} nats.",
         f"model: {args.out}",
     ]
     console.print("\n" + "\n".join(lines), highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+def _name(args: argparse.Namespace) -> str:
+    return args.prior.partition(":")[0]
+
+
+def _gain(fitted: FittedPrior) -> str:
+    return f"{fitted.gain:+.2f} ± {fitted.gain_error:.2f}".replace("-", "−")
 
 
 def _tell(done: int, total: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lucid import data
 from lucid.cli.errors import UsageError
-from lucid.cli.opening import open_model
+from lucid.cli.opening import open_model, protocol_of
 
 __all__ = ["impute"]
 
@@ -24,7 +24,16 @@ def impute(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise UsageError(f"{option} must be at least 1; received {value}")
     model = open_model(args.folder)
-    settings = {"num_samples": args.num_samples, "seed": args.seed}
+    protocol = protocol_of(model, args.folder)
+    if not protocol.schema:
+        raise UsageError(
+            f"{args.folder} is a model of {protocol.name}, complete data of one kind: impute needs one that was "
+            "trained on a table with missing values, or whose columns were described, lucid train TABLE --columns "
+            "NAME=real,…"
+        )
+    if args.labels is not None and model.condition is None:
+        raise UsageError("the model is told no labels: leave --label out")
+    settings: dict[str, Any] = {"num_samples": args.num_samples, "seed": args.seed, "labels": args.labels}
     if args.draws is None:
         table = data.impute(model, args.data, **settings)
     else:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import platform
+from collections.abc import Mapping
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import lucid
 from lucid.cli.opening import open_model
-from lucid.models import LatentModel
+from lucid.models import LatentModel, TopDownVAE, VAEConfig
 from lucid.training import Run
 
 __all__ = ["info"]
@@ -28,6 +31,8 @@ def info(args: argparse.Namespace) -> int:
         lines["run"] = str(path)
         steps = [int(line["step"]) for line in run.metrics()]
         lines["trained"] = f"{max(steps, default=0)} steps"
+        objective = run.objective()
+        lines["objective"] = "given from Python" if objective is None else repr(objective)
     lines |= _described(open_model(args.folder))
     _print(lines)
     return 0
@@ -50,24 +55,66 @@ def _installed() -> dict[str, str]:
 
 def _described(model: LatentModel) -> dict[str, str]:
     parameters = sum(p.numel() for p in model.parameters())
-    shapes = [tuple(int(n) for n in row if n > 0) for row in getattr(model, "latent_shapes", [])]
     lines = {
         "model": f"{type(model).__name__}, {model.depth} latent level{'s' if model.depth > 1 else ''}",
         "parameters": f"{parameters:,}",
-        "latents": ", ".join("×".join(str(n) for n in shape) or "not known yet" for shape in shapes),
+        "latents": _latents(model),
+        "prior": _prior(model),
+        "posterior": _posterior(model),
         "likelihood": repr(model.likelihood),
         "data": model.protocol.describe() if model.protocol else "not declared",
     }
     if model.condition is not None:
         lines["condition"] = model.condition.describe()
-    for split, figures in model.figures.items():
-        likelihood = figures["log_likelihood"]
-        bits = figures.get("bits_per_dim")
-        lines[split] = (
-            f"log-likelihood {likelihood['value']:.2f} ± {likelihood['standard_error']:.2f} nats "
-            f"({likelihood['estimator']})" + (f", {bits:.3f} bits/dim" if bits is not None else "")
-        )
+    for name, figures in model.figures.items():
+        if "log_likelihood" in figures:
+            lines[name] = _evaluated(figures)
+    fitted = model.figures.get("fit_prior")
+    if fitted is not None:
+        lines["fitted prior"] = _fitted(fitted)
+        lines[fitted["split"]] = lines.get(fitted["split"]) or _evaluated(fitted["after"])
     return lines
+
+
+def _latents(model: LatentModel) -> str:
+    """The shape of each level's latent, level 0 first; equal neighbours together."""
+    if isinstance(model, TopDownVAE):
+        stages = [model.config.stages[model.config.stage_of(level)] for level in range(model.depth)]
+        shapes = [(stage.latents, *stage.size) for stage in stages]
+    else:
+        shapes = [tuple(int(n) for n in row if n > 0) for row in getattr(model, "latent_shapes", [])]
+    said: list[str] = []
+    for shape, same in groupby(shapes):
+        many, text = len(list(same)), "×".join(str(n) for n in shape) or "not known yet"
+        said.append(text if many == 1 else f"{many} of {text}")
+    return ", ".join(said) or "not known"
+
+
+def _prior(model: LatentModel) -> str:
+    """Of the deepest latent; those of the others are always given by the deeper ones."""
+    prior = getattr(model, "top_prior", None)
+    return "N(0, I)" if prior is None else type(prior).__name__
+
+
+def _posterior(model: LatentModel) -> str:
+    config: Any = getattr(model, "config", None)
+    given = config.level_posteriors() if isinstance(config, VAEConfig) else []
+    return ", ".join(dict.fromkeys(type(posterior).__name__ for posterior in given)) or "DiagonalPosterior"
+
+
+def _evaluated(figures: Mapping[str, Any]) -> str:
+    likelihood, bits = figures["log_likelihood"], figures.get("bits_per_dim")
+    return (
+        f"log-likelihood {likelihood['value']:.2f} ± {likelihood['standard_error']:.2f} nats "
+        f"({likelihood['estimator']})" + (f", {bits:.3f} bits/dim" if bits is not None else "")
+    )
+
+
+def _fitted(figures: Mapping[str, Any]) -> str:
+    """Also of a model that was written before gains were."""
+    gain = figures.get("gain")
+    gained = f", {gain['value']:+.2f} ± {gain['standard_error']:.2f} nats ({gain['split']})" if gain else ""
+    return f"{figures['prior']}, of the run {figures['run']}{gained}"
 
 
 def _print(lines: dict[str, str]) -> None:

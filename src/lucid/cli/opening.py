@@ -8,7 +8,13 @@ import lucid
 from lucid.models import DataProtocol, LatentModel
 from lucid.training import Run
 
-__all__ = ["open_model", "protocol_of"]
+__all__ = ["is_model_alone", "open_model", "protocol_of"]
+
+
+def is_model_alone(folder: str) -> bool:
+    """Whether the folder is a model's and no run's."""
+    path = Path(folder)
+    return (path / "config.json").exists() and not (path / "run.json").exists()
 
 
 def open_model(folder: str) -> LatentModel:

@@ -40,8 +40,18 @@ def columns(text: str) -> list[str] | dict[str, str | list[str]]:
             raise argparse.ArgumentTypeError(
                 f"either names, A,B, or what columns are, A=count,B=real; received {text!r}"
             )
-        kinds[name.strip()] = [part.strip() for part in kind.split("<")] if "<" in kind else kind.strip()
+        kinds[name.strip()] = [part.strip() for part in kind.split("<")] if "<" in kind else _kind(kind.strip(), item)
     return kinds
+
+
+def _kind(text: str, item: str) -> str:
+    from lucid.data.schema import KINDS
+
+    if text not in KINDS:
+        raise argparse.ArgumentTypeError(
+            f"{item!r}: a column is {', '.join(KINDS)}, or its categories in order, S<M<L; received {text!r}"
+        )
+    return text
 
 
 def size(text: str) -> list[int]:

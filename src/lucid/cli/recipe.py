@@ -15,10 +15,12 @@ import torch
 import lucid
 from lucid import io
 from lucid.cli.errors import UsageError, as_usage
+from lucid.cli.train import model_described
 from lucid.evaluation import Evaluation
 from lucid.evaluation import evaluate as measure
 from lucid.models import LatentModel
 from lucid.training import Finding, Recipe, Run, read_recipe
+from lucid.training.recipe import located
 
 __all__ = ["recipe"]
 
@@ -30,12 +32,12 @@ def recipe(args: argparse.Namespace) -> int:
         chosen = read_recipe(file, args.budget)
     folder = Path(args.out or f"runs/recipes/{chosen.name}-{chosen.budget}")
     print(f"{chosen.title} ({chosen.budget} budget): {chosen.source.title}, {chosen.source.year}, {chosen.source.link}")
+    _check_parameters(chosen)
     stopped = _train(file, chosen, folder, args)
     if stopped:
         return stopped
     run = Run(folder)
     model = run.model()
-    _check_parameters(chosen, model)
     started = time.perf_counter()
     found = _measured(model, run, chosen, args.device)
     log = _log(chosen, run, model, found, time.perf_counter() - started, args)
@@ -99,9 +101,13 @@ def _measured(model: LatentModel, run: Run, chosen: Recipe, device: str | None) 
     return measure(model, x, device=place, split=f"{part} (first {len(x):,})", condition=condition, **settings)
 
 
-def _check_parameters(chosen: Recipe, model: LatentModel) -> None:
+def _check_parameters(chosen: Recipe) -> None:
+    """Before anything is trained: a model of another size is another protocol."""
+    if chosen.parameters is None:
+        return
+    model = model_described(located(chosen.run))
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    if chosen.parameters is not None and trained != chosen.parameters:
+    if trained != chosen.parameters:
         raise ValueError(f"the recipe says {chosen.parameters:,} parameters, and the model has {trained:,}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,23 @@ import torch
 
 from lucid import data, models
 from lucid.cli.conditions import condition_of_data
+from lucid.cli.counts import for_counts
 from lucid.cli.description import described, overriding
 from lucid.cli.errors import UsageError, as_usage
 from lucid.cli.profile import print_profile
-from lucid.cli.specs import make_likelihood, make_objective, make_posterior, make_prior, make_schedule
+from lucid.cli.specs import (
+    check_objective,
+    make_likelihood,
+    make_objective,
+    make_posterior,
+    make_prior,
+    make_schedule,
+)
 from lucid.data import Dataset
-from lucid.objectives import Objective
+from lucid.objectives import Objective, Schedule
 from lucid.training import FitResult, Run, Settings, fit, is_main_process, profile, was_restarted
 
-__all__ = ["model_of", "train"]
+__all__ = ["model_described", "model_of", "train"]
 
 _DATA = {
     name: name
@@ -45,6 +54,8 @@ _TRAINING = {
     )
 }
 _PROFILE_STEPS = 50
+_BETA = ("beta_schedule", "kl_weight")
+"""What a description says of β; a schedule goes before a weight."""
 
 
 def train(args: argparse.Namespace) -> int:
@@ -69,9 +80,9 @@ def train(args: argparse.Namespace) -> int:
         raise UsageError(f"--out must name a folder; {folder} is a file")
     if is_main_process() and not args.profile and (folder / "run.json").exists():
         raise UsageError(f"{folder} already holds a run: go on with it (--resume {folder}), or choose another --out")
-    dataset = data.load(progress=_show_download, **said)
     # What was not said is written down too: a later release may have other defaults.
     model_said = _with_defaults(overriding(sections["model"], args, _MODEL))
+    dataset = data.load(progress=_show_download, **for_counts(said, model_said.get("likelihood")))
     if args.profile:
         model = _model(dataset, model_said, settings.seed)
         objective = _objective(model, model_said, dataset)
@@ -169,6 +180,8 @@ def _model(dataset: Dataset, said: dict[str, Any], seed: int) -> models.LatentMo
     """A preset, its weights drawn from the run's seed and from nothing else."""
     parts = {part: value for part, value in said.items() if part != "objective"}
     name = parts.pop("name")
+    if name == "topdown":  # whose configuration has no β: it is the objective's
+        parts = {part: value for part, value in parts.items() if part not in _BETA}
     if isinstance(parts.get("likelihood"), str):
         parts["likelihood"] = make_likelihood(parts["likelihood"], dataset.protocol)
     for part, maker in (("beta_schedule", make_schedule), ("prior", make_prior), ("posterior", make_posterior)):
@@ -183,8 +196,27 @@ def _model(dataset: Dataset, said: dict[str, Any], seed: int) -> models.LatentMo
 
 def _objective(model: models.LatentModel, said: dict[str, Any], dataset: Dataset) -> Objective | None:
     """What is minimised, where something else than the model's own bound was said."""
-    spec = said.get("objective")
-    return None if spec is None else make_objective(str(spec), model, dataset.train.size)
+    spec, beta = said.get("objective"), _beta(said)
+    if spec is None:
+        if beta is None or said["name"] != "topdown":
+            return None
+        spec = "elbo"
+    objective = make_objective(str(spec), model, dataset.train.size, beta)
+    check_objective(str(spec), objective, model, dataset)
+    return objective
+
+
+def _beta(said: dict[str, Any]) -> float | Schedule | None:
+    """β as it was said; None where it was not."""
+    beta = next((said[name] for name in _BETA if said.get(name) is not None), None)
+    return make_schedule(beta) if isinstance(beta, str) else beta
+
+
+def model_described(sections: Mapping[str, dict[str, Any]]) -> models.LatentModel:
+    """The model that the sections of a description make of the data they name; nothing is trained."""
+    said = _with_defaults(sections["model"])
+    dataset = data.load(progress=_show_download, **for_counts(sections["data"], said.get("likelihood")))
+    return _model(dataset, said, int(sections["training"].get("seed", 0)))
 
 
 def model_of(run: Run, dataset: Dataset) -> models.LatentModel:

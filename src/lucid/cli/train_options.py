@@ -77,7 +77,9 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         help="what is minimised: elbo, free-bits[:nats=N,per_channel=yes], kl-balancing, geco:target=NATS, "
         "capacity:nats=N,steps=S, iwae[:num_samples=K], dreg, miwae, ciwae, beta-tc[:beta=B], info-vae (elbo)",
     )
-    model.add_argument("--kl-weight", type=float, metavar="B", help="β, the weight of the KL (1)")
+    model.add_argument(
+        "--kl-weight", type=float, metavar="B", help="β, the weight of the KL; of the total correlation in beta-tc (1)"
+    )
     model.add_argument(
         "--beta-schedule",
         metavar="SPEC",

@@ -1,4 +1,4 @@
-"""`lucid sample`, `lucid reconstruct` and `lucid embed`."""
+"""`lucid sample`, `lucid vary`, `lucid reconstruct` and `lucid embed`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lucid.data import Split
 from lucid.evaluation import examples_of
 from lucid.models import DataProtocol, LatentModel
 
-__all__ = ["embed", "reconstruct", "sample"]
+__all__ = ["embed", "reconstruct", "sample", "vary"]
 
 _ROWS = 512
 
@@ -27,9 +27,9 @@ def sample(args: argparse.Namespace) -> int:
     _check_ending(args.out)
     if args.num < 1:
         raise UsageError(f"--num must be at least 1; received {args.num}")
-    if not 0 <= args.temperature < float("inf"):
-        raise UsageError(f"--temperature must be finite and not negative; received {args.temperature}")
+    temperatures = _numbers(args.temperature)
     model = open_model(args.folder)
+    temperature = _of_levels(temperatures, model)
     protocol = protocol_of(model, args.folder)
     generator = torch.Generator().manual_seed(args.seed)
     told = condition_of_samples(args.condition, model, protocol, args.num)
@@ -38,11 +38,37 @@ def sample(args: argparse.Namespace) -> int:
         count = min(_ROWS, args.num - start)
         condition = None if told is None else told[start : start + count]
         drawn.append(
-            model.sample(
-                count, temperature=args.temperature, generator=generator, noise=args.noise, condition=condition
-            )
+            model.sample(count, temperature=temperature, generator=generator, noise=args.noise, condition=condition)
         )
     return _write(protocol.to_data(torch.cat(drawn)), args.out, protocol)
+
+
+def vary(args: argparse.Namespace) -> int:
+    """Keep the deepest latents of examples, and draw the others anew: what have the variations in common?"""
+    _check_ending(args.out)
+    for option, value in (("--num", args.num), ("--examples", args.examples)):
+        if value < 1:
+            raise UsageError(f"{option} must be at least 1; received {value}")
+    temperatures = _numbers(args.temperature)
+    model = open_model(args.folder)
+    temperature = _of_levels(temperatures, model)
+    if not 0 <= args.levels <= model.depth:
+        raise UsageError(f"--levels must be in 0 … {model.depth}, the latents that are kept; received {args.levels}")
+    protocol = protocol_of(model, args.folder)
+    split = data.load_like(args.data, protocol, labels=args.labels)
+    x, told = next(examples_of(model, split, args.examples, torch.device("cpu")))
+    generator = torch.Generator().manual_seed(args.seed)
+    rows: list[Tensor] = []
+    for i in range(len(x)):
+        condition = None if told is None else told[i : i + 1]
+        varied = model.vary(
+            x[i : i + 1], args.levels, args.num, temperature=temperature, generator=generator, condition=condition
+        )
+        rows.append(varied[:, 0])
+    raw = protocol.to_data(torch.cat(rows))
+    data.write(raw, args.out, protocol, across=args.num)
+    print(f"{args.num} variations of each of {len(x)} examples, one after the other: {args.out}")
+    return 0
 
 
 def reconstruct(args: argparse.Namespace) -> int:
@@ -75,6 +101,31 @@ def embed(args: argparse.Namespace) -> int:
         data.write(embeddings, args.out, columns=names, labels=labels)
     print(f"{len(embeddings)} embeddings of {embeddings.shape[1]} numbers: {args.out}")
     return 0
+
+
+def _numbers(said: str) -> list[float]:
+    """What --temperature says: one number, or several with commas between them."""
+    try:
+        numbers = [float(part) for part in said.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"--temperature takes a number, or one for each level with commas between them; received {said!r}"
+        ) from None
+    for number in numbers:
+        if not 0 <= number < float("inf"):
+            raise UsageError(f"--temperature must be finite and not negative; received {number}")
+    return numbers
+
+
+def _of_levels(temperatures: list[float], model: LatentModel) -> float | list[float]:
+    """The same as a model takes it."""
+    if len(temperatures) not in (1, model.depth):
+        levels = f"{model.depth} levels" if model.depth > 1 else "one level"
+        raise UsageError(
+            f"--temperature takes one number, or one for each level, level 0 first; the model has {levels}, received "
+            f"{len(temperatures)} numbers"
+        )
+    return temperatures[0] if len(temperatures) == 1 else temperatures
 
 
 def _check_ending(out: str) -> None:

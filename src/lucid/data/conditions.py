@@ -47,7 +47,7 @@ def tells_labels(model: LatentModel, *splits: Split) -> bool:
         if low < 0 or high >= asked.num_classes:
             raise ValueError(
                 f"the model is conditioned on {asked.num_classes} classes, labels 0 … {asked.num_classes - 1}, and "
-                f"the {split.part} part has labels from {low} to {high}: build the model for {high + 1} classes, or "
+                f"{split.called} has labels from {low} to {high}: build the model for {high + 1} classes, or "
                 "number the labels from 0"
             )
     return True

@@ -252,6 +252,8 @@ def _whole(found: Found, options: Options, given: dict[str, Any], binarisation: 
         split=words,
         reading=reading,
         schema=schema,
+        dtypes=found.dtypes,
+        label=found.label,
     )
 
     store = x if isinstance(x, DiskArray) else Store(x)

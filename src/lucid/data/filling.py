@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lucid.data.conditions import tells_labels
 from lucid.data.like import load_like
 from lucid.data.tables import open_table
 from lucid.distributions import Column
@@ -18,7 +19,9 @@ from lucid.models.coding import column_of
 __all__ = ["impute", "multiple_imputations"]
 
 
-def impute(model: LatentModel, source: Any, *, num_samples: int = 1000, seed: int = 0) -> Any:
+def impute(
+    model: LatentModel, source: Any, *, num_samples: int = 1000, seed: int = 0, labels: str | None = None
+) -> Any:
     """Fill in the missing values of a table: the mean of numbers, the most probable of categories, given the others.
 
     Nothing else changes: observed values, columns the model does not know, order and types stay as they are.
@@ -28,6 +31,7 @@ def impute(model: LatentModel, source: Any, *, num_samples: int = 1000, seed: in
         source: A table: of pandas, pyarrow or polars, or the path of a .csv or .parquet file.
         num_samples: Importance draws per row, as for `model.impute`.
         seed: Of the draws.
+        labels: The column of labels that a conditional model is told; by default the one it was told in training.
 
     Returns:
         A table of the type that was given; of a path, a `pyarrow.Table`.
@@ -43,12 +47,18 @@ def impute(model: LatentModel, source: Any, *, num_samples: int = 1000, seed: in
         >>> int(filled.isna().sum().sum()), filled.dtypes.equals(frame.dtypes)
         (0, True)
     """
-    x, found = _imputation(model, source, num_samples, 0, seed)
+    x, found = _imputation(model, source, labels, num_samples, 0, seed)
     return _with(_table_of(source), _protocol_of(model), x.isnan(), found.point.cpu())
 
 
 def multiple_imputations(
-    model: LatentModel, source: Any, num_draws: int, *, num_samples: int = 1000, seed: int = 0
+    model: LatentModel,
+    source: Any,
+    num_draws: int,
+    *,
+    num_samples: int = 1000,
+    seed: int = 0,
+    labels: str | None = None,
 ) -> list[Any]:
     """Several tables whose missing values are drawn: run an analysis on each, and what is not known shows in it.
 
@@ -60,25 +70,32 @@ def multiple_imputations(
         num_draws: How many tables, at least 1.
         num_samples: Importance draws per row.
         seed: Of the draws.
+        labels: As for `impute`.
 
     Raises:
         ValueError: As `impute`, or if `num_draws` is less than 1.
     """
     if num_draws < 1:
         raise ValueError(f"num_draws must be at least 1; received {num_draws}")
-    x, found = _imputation(model, source, num_samples, num_draws, seed)
+    x, found = _imputation(model, source, labels, num_samples, num_draws, seed)
     table = _table_of(source)
     return [_with(table, _protocol_of(model), x.isnan(), values) for values in found.draws.cpu()]
 
 
 def _imputation(
-    model: LatentModel, source: Any, num_samples: int, num_draws: int, seed: int
+    model: LatentModel, source: Any, labels: str | None, num_samples: int, num_draws: int, seed: int
 ) -> tuple[Tensor, Imputation]:
     """The rows of a table in model space, and what fills them."""
-    x = load_like(source, _protocol_of(model)).tensor()
-    device = next(model.parameters()).device
+    protocol = _protocol_of(model)
+    if model.condition is None and labels is not None:
+        raise ValueError(f"this model is told no labels: leave labels={labels!r} out")
+    if model.condition is not None:
+        labels = labels or protocol.label or None
+    split = load_like(source, protocol, labels=labels)
+    x, device = split.tensor(), next(model.parameters()).device
+    told = split.required_labels().to(device) if tells_labels(model, split) else None
     generator = torch.Generator(device).manual_seed(seed)
-    return x, model.impute(x.to(device), num_samples, num_draws, generator=generator)
+    return x, model.impute(x.to(device), num_samples, num_draws, generator=generator, condition=told)
 
 
 def _protocol_of(model: LatentModel) -> DataProtocol:

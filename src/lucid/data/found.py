@@ -42,6 +42,8 @@ class Found:
         habit: How many of the last training examples are held out for validation unless the user says otherwise.
         described: What to give `load` as its source to find this again; None for objects in memory.
         schema: The columns of a mixed table, not scaled yet.
+        dtypes: The columns' types, in Arrow and in pandas, of a table of complete numbers.
+        label: The column that the labels were.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Found:
     habit: int | None = None
     described: Any = None
     schema: tuple[Column, ...] = ()
+    dtypes: tuple[tuple[str, str], ...] = ()
+    label: str = ""
 
 
 @dataclass(frozen=True)

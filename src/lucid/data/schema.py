@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -13,15 +15,18 @@ from lucid.distributions import Column
 from lucid.distributions.column import Kind
 from lucid.models.coding import as_days
 
-__all__ = ["IGNORE", "Said", "infer", "measured", "said_kinds"]
+__all__ = ["IGNORE", "KINDS", "Said", "infer", "measured", "said_kinds"]
 
 IGNORE = "ignore"
+KINDS: tuple[str, ...] = (*get_args(Kind), IGNORE)
+"""What a column may be said to be."""
 Said = str | tuple[Any, ...] | None
 """What the user says of a column: a kind, its categories in order, or nothing."""
 
 _MOST_NAMES = 100  # different texts that are classes; more are names
-_MOST_STEPS = 20  # different whole numbers that are steps of a scale, each of them seen ten times on average
+_MOST_STEPS = 20  # whole numbers, none left out, that are steps of a scale, each of them seen ten times on average
 _SEEN = 10
+_LIKERT = 7  # steps, not from 0 on, that are rather answers than counts, however rare the last
 _MOST_COUNTED = 10_000
 _SKEWED = 1.0
 
@@ -32,18 +37,17 @@ def said_kinds(columns: Mapping[str, Any]) -> dict[str, Said]:
     Raises:
         TypeError, ValueError: If one is neither a kind, "ignore", nor a list of categories.
     """
-    kinds = (*get_args(Kind), IGNORE)
     said: dict[str, Said] = {}
     for name, value in columns.items():
         if isinstance(value, str):
-            if value not in kinds:
-                raise ValueError(f"columns= says that {name!r} is {value!r}; the kinds are {', '.join(kinds)}")
+            if value not in KINDS:
+                raise ValueError(f"columns= says that {name!r} is {value!r}; the kinds are {', '.join(KINDS)}")
             said[str(name)] = value
         elif isinstance(value, Sequence) and len(value) > 1:
             said[str(name)] = tuple(cast("Sequence[Any]", value))
         else:
             raise TypeError(
-                f"columns= says of each column its kind ({', '.join(kinds)}) or its categories in order, two or more; "
+                f"columns= says of each column its kind ({', '.join(KINDS)}) or its categories in order, two or more; "
                 f"of {name!r} it says {value!r}"
             )
     return said
@@ -53,9 +57,10 @@ def infer(name: str, values: Any, said: Said = None, pandas: str = "") -> Column
     """What a column is.
 
     Text, booleans and whole numbers of two values are binary, text and declared categories are categorical (ordinal
-    where they are declared ordered), up to 20 different whole numbers ordinal. Whole numbers from 0 or 1 on that
-    spread at least as a Poisson distribution are counts; numbers above 0 whose logarithm is less skewed are positive;
-    all others, dates too, are real.
+    where they are declared ordered). Up to 20 whole numbers without a gap are ordinal if the greatest is not rare, or
+    if there are at most 7 and 0 is not among them. Other whole numbers from 0 or 1 on that spread at least as a Poisson
+    distribution are counts; numbers above 0 whose logarithm is less skewed are positive; all others, dates too, are
+    real.
 
     Args:
         name: Of the column.
@@ -79,10 +84,10 @@ def infer(name: str, values: Any, said: Said = None, pandas: str = "") -> Column
     elif types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind):
         numbers = np.array(values.to_numpy(zero_copy_only=False), dtype=np.float64)
     else:
-        zone = " Convert the times to one zone and drop it." if types.is_timestamp(kind) else ""
+        remedy = "Convert the times to one zone and drop it, or leave" if types.is_timestamp(kind) else "Leave"
         raise ValueError(
-            f"the column {name!r} holds {kind}, which is neither numbers, text, booleans nor dates.{zone} Leave it "
-            f"out: columns={{{name!r}: 'ignore'}}"
+            f"the column {name!r} holds {kind}, which is neither numbers, text, booleans nor dates. {remedy} it out: "
+            f"columns={{{name!r}: 'ignore'}}"
         )
     return _of_numbers(name, values, numbers, said, pandas)
 
@@ -116,14 +121,22 @@ def _number_kind(seen: np.ndarray[Any, Any], *, whole: bool, is_date: bool) -> s
         return "real"
     if whole and different == 2:
         return "binary"
-    if whole and different <= _MOST_STEPS and len(seen) >= _SEEN * different:
-        return "ordinal"
     low, high = seen.min(), seen.max()
-    if whole and low in (0, 1) and high <= _MOST_COUNTED and seen.var() >= seen.mean():
+    steps = whole and high - low + 1 == different <= _MOST_STEPS and len(seen) >= _SEEN * different
+    # After a rare last value others may follow, for which a scale has no room.
+    rare = (seen == high).mean() < 0.5 / different
+    if steps and (not rare or (low != 0 and different <= _LIKERT)):
+        return "ordinal"
+    if whole and low in (0, 1) and high <= _MOST_COUNTED and _spreads(seen):
         return "count"
     if low > 0 and _skewness(seen) > _SKEWED and abs(_skewness(np.log(seen))) < _skewness(seen):
         return "positive"
     return "real"
+
+
+def _spreads(x: np.ndarray[Any, Any]) -> bool:
+    """Whether counts vary at least as a Poisson distribution's, whose variance over mean has the error √(2/n)."""
+    return bool(x.var() >= x.mean() * (1 - 3 * math.sqrt(2 / len(x))))
 
 
 def _skewness(x: np.ndarray[Any, Any]) -> float:
@@ -140,6 +153,8 @@ def _classes(name: str, values: Any, said: Said, pandas: str) -> Column:
             raise ValueError(f"columns= says that {name!r} is {said}, and it holds {values.type}")
         categories = (False, True) if str(values.type) == "bool" and len(found) else tuple(found)
         kind = said or ("binary" if len(categories) == 2 else "categorical")
+        if kind == "ordinal":
+            categories = _without_gaps(categories)
     if len(categories) < 2:
         raise ValueError(_constant(name, f"only the value {categories[0]!r}" if categories else "no value"))
     if said is None and len(categories) > _MOST_NAMES:
@@ -151,6 +166,15 @@ def _classes(name: str, values: Any, said: Said, pandas: str) -> Column:
     if kind == "binary" and len(categories) != 2:
         raise ValueError(f"columns= says that {name!r} is binary, and it holds {len(categories)} different values")
     return Column(name, cast("Kind", kind), categories=categories, dtype=str(values.type), pandas=pandas)
+
+
+def _without_gaps(found: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The steps of a scale of whole numbers, those that no row holds included; anything else as it is."""
+    if not all(isinstance(v, int | float) and v == round(v) for v in found) or len(found) < 2:
+        return found
+    step = math.gcd(*(round(b - a) for a, b in pairwise(found)))
+    filled = range(round(found[0]), round(found[-1]) + 1, step)
+    return tuple(type(found[0])(v) for v in filled) if len(filled) <= _MOST_NAMES else found
 
 
 def _declared(name: str, values: Any, said: Said, pandas: str) -> Column:

@@ -162,6 +162,11 @@ class Split(ABC):
             self.required_labels()
         return self._portions(Pass(batch_size, torch.device(device), seed, epoch, start, drop_last, share, condition))
 
+    @property
+    def called(self) -> str:
+        """What it is called in a message."""
+        return "the data" if self.part == "further" else f"the {self.part} part"
+
     def required_labels(self) -> Tensor:
         """The labels, int64 (N,), where they are needed.
 
@@ -170,7 +175,7 @@ class Split(ABC):
         """
         if self.labels is None:
             raise ValueError(
-                f"a conditional model is told the label of each example, and the {self.part} part has none: name them "
+                f"a conditional model is told the label of each example, and {self.called} has none: name them "
                 "(labels=, or --label), or sort images into folders; of data that is read batch by batch they are "
                 "known only with in_memory=True"
             )

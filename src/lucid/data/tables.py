@@ -92,8 +92,7 @@ def arrow_table(
 def _read_csv(path: Path) -> Any:
     from pyarrow import csv
 
-    # An empty field, "NA" and their like are missing in columns of text too.
-    table = csv.read_csv(path, convert_options=csv.ConvertOptions(strings_can_be_null=True))
+    table = _with_missing_text(csv.read_csv(path), path)
     names = table.column_names
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         raise ValueError(
@@ -106,6 +105,38 @@ def _read_csv(path: Path) -> Any:
             "of names first, or read it with pandas and give the DataFrame"
         )
     return table
+
+
+def _with_missing_text(table: Any, path: Path) -> Any:
+    """A table of a .csv file, its missing texts too: empty fields, and what says so in its other columns.
+
+    Arrow knows "NA" and its like among numbers and dates. Among text "NA" may be Namibia, unless the file writes "NA"
+    for missing numbers too.
+    """
+    import pyarrow as pa
+    import pyarrow.compute
+
+    compute: Any = pyarrow.compute  # whose functions are made at run time
+    texts = [i for i, field in enumerate(table.schema) if pa.types.is_string(field.type)]
+    gaps = [i for i, column in enumerate(table.columns) if i not in texts and column.null_count]
+    named = len(set(table.column_names)) == len(table.column_names)  # else an error is about to name them
+    looked = texts and gaps and named
+    marks = pa.array({"", *(_marks(path, [table.column_names[i] for i in gaps]) if looked else ())})
+    for i in texts:
+        values = table.column(i)
+        kept = compute.if_else(compute.is_in(values, marks), pa.scalar(None, values.type), values)
+        table = table.set_column(i, table.column_names[i], kept)
+    return table
+
+
+def _marks(path: Path, names: list[str]) -> set[str]:
+    """What stands for a missing value in columns of a .csv file."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    as_text = csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.string()))
+    found = csv.read_csv(path, convert_options=as_text)
+    return set(as_text.null_values) & {text for column in found.columns for text in column.unique().to_pylist()}
 
 
 def _is_number(text: str) -> bool:
@@ -153,7 +184,16 @@ def _found(
     labels = options.labels if label is None else _label_column(table, label)
     if labels is not None:
         labels = as_labels(labels, table.num_rows)
-    return Found(name, torch.from_numpy(x), labels, kind="table", columns=chosen, described=described, schema=schema)
+    kinds = () if schema else tuple((str(table.column(n).type), (pandas or {}).get(n, "")) for n in chosen)
+    return Found(
+        *(name, torch.from_numpy(x), labels),
+        kind="table",
+        columns=chosen,
+        described=described,
+        schema=schema,
+        dtypes=kinds,
+        label=label or "",
+    )
 
 
 def _schema(table: Any, chosen: tuple[str, ...], options: Options, pandas: Mapping[str, str]) -> tuple[Column, ...]:

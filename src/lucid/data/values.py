@@ -114,7 +114,8 @@ def declare(
     raise ValueError(
         f"the data holds integers from {low:.0f} to {high:.0f} ({str(x.dtype).removeprefix('torch.')}) and does not "
         f"say how many levels they have. Give levels= (values are 0 to levels - 1), for instance {example}, or "
-        "scaling='none' or 'standardise' to take them as continuous"
+        "scaling='none' or 'standardise' to take them as continuous. Counts, for a likelihood of counts, are "
+        "scaling='none'"
     )
 
 

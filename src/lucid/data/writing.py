@@ -30,6 +30,7 @@ def write(
     protocol: DataProtocol | None = None,
     columns: Sequence[str] | None = None,
     labels: Sequence[object] | None = None,
+    across: int | None = None,
 ) -> None:
     """Write values to a file, whole or not at all; an existing file is replaced.
 
@@ -48,6 +49,7 @@ def write(
         protocol: What the values are.
         columns: Column names for .csv and .parquet, where the protocol has none; by default x0, x1, ….
         labels: One an example, a last column "label" of .csv and .parquet; the other endings have no room for them.
+        across: Images in a row of a .png sheet; None makes it about square.
 
     Raises:
         ValueError: If the ending makes no sense for the values, or the values do not fit the protocol.
@@ -76,7 +78,7 @@ def write(
     elif file.suffix in (".csv", ".parquet"):
         _write_table(values, file, protocol, columns, labels)
     elif file.suffix == ".png":
-        _write_sheet(values, file, protocol)
+        _write_sheet(values, file, protocol, across)
     else:
         raise ValueError(
             f"cannot write {str(path)!r}: the ending must be .npy, .npz, .csv, .parquet or .png, or none for a folder "
@@ -130,7 +132,7 @@ def _write_table(
     names = own or tuple(columns or (f"x{i}" for i in range(values.shape[1])))
     if len(names) != values.shape[1]:
         raise ValueError(f"columns must have {values.shape[1]} names, one a number; received {len(names)}")
-    if protocol is not None and protocol.schema:
+    if protocol is not None and protocol.typed_columns:
         table = _as_there(protocol, protocol.raw_table(values))
     else:
         table = pa.table({name: values[:, i].numpy() for i, name in enumerate(names)})
@@ -159,11 +161,11 @@ def write_table(table: Any, path: str | os.PathLike[str]) -> None:
 
 def _as_there(protocol: DataProtocol, table: Any) -> Any:
     """A table that, where its columns come from pandas, brings their types there along: .parquet has room for them."""
-    if not any(column.pandas for column in protocol.schema) or importlib.util.find_spec("pandas") is None:
+    if not any(column.pandas for column in protocol.typed_columns) or importlib.util.find_spec("pandas") is None:
         return table
     import pyarrow as pa
 
-    return pa.Table.from_pandas(frame_of(protocol.schema, table), preserve_index=False)
+    return pa.Table.from_pandas(frame_of(protocol.typed_columns, table), preserve_index=False)
 
 
 def _plain(table: Any) -> Any:
@@ -176,10 +178,10 @@ def _plain(table: Any) -> Any:
     return table
 
 
-def _write_sheet(values: Tensor, path: Path, protocol: DataProtocol | None) -> None:
+def _write_sheet(values: Tensor, path: Path, protocol: DataProtocol | None, across: int | None) -> None:
     pixels = to_pixels(values, protocol)
     count, height, width, depth = pixels.shape
-    across = math.ceil(math.sqrt(count))
+    across = across or math.ceil(math.sqrt(count))
     down = math.ceil(count / across)
     sheet = np.full((down * (height + _GAP) - _GAP, across * (width + _GAP) - _GAP, depth), 255, np.uint8)
     for i, image in enumerate(pixels):

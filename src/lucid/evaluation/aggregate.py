@@ -17,6 +17,7 @@ from lucid.evaluation.measure import Batches, examples_of
 from lucid.evaluation.moments import Moments
 from lucid.evaluation.result import Measurement, Row
 from lucid.models import LatentModel, draws, drive, evaluating
+from lucid.models.condition import told
 
 __all__ = ["AggregateGap", "DeepestLatent", "aggregate_gap", "deepest_latents"]
 
@@ -235,17 +236,17 @@ def deepest_latents(
     total = len(data) if isinstance(data, Tensor) or getattr(data, "size", 0) is not None else None
     stride = 1 if total is None or max_examples is None else -(-total // max_examples)
     met, left = 0, math.inf if max_examples is None else max_examples
-    for batch, told in examples_of(model, data, batch_size, generator.device, condition):
+    for batch, labels in examples_of(model, data, batch_size, generator.device, condition):
         first = -met % stride
         met += len(batch)
         x = batch[first::stride][: None if left == math.inf else int(left)]
         if len(x) == 0:
             continue
         left -= len(x)
-        told = None if told is None else told[first::stride][: len(x)]
-        latent = drive(model.walk(x, condition=told), draws(generator)).latents[-1]
+        labels = None if labels is None else labels[first::stride][: len(x)]
+        latent = drive(model.walk(x, **told(labels)), draws(generator)).latents[-1]
         assert latent.posterior is not None, "a walk over data has posteriors"
-        yield DeepestLatent(latent.posterior, latent.prior, x, told)
+        yield DeepestLatent(latent.posterior, latent.prior, x, labels)
         if left == 0:
             return
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from lucid.distributions import kl_per_feature
 from lucid.evaluation.moments import Moments
 from lucid.models import Latent, LatentModel, Record, draws, drive, evaluating
+from lucid.models.condition import told
 
 __all__ = ["ACTIVE_THRESHOLD", "LatentStatistics", "UnitStatistics", "unit_statistics"]
 
@@ -138,7 +139,7 @@ def unit_statistics(
         for batch in batches:
             x, condition = (batch, None) if isinstance(batch, Tensor) else batch
             generator = generator or torch.Generator(x.device).manual_seed(seed)
-            record = drive(model.walk(x, condition=condition), draws(generator, num_samples=num_samples))
+            record = drive(model.walk(x, **told(condition)), draws(generator, num_samples=num_samples))
             statistics.add([record], x.shape[0])
     return statistics.result()
 

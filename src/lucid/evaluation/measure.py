@@ -14,6 +14,7 @@ from lucid.evaluation.latents import LatentStatistics
 from lucid.evaluation.moments import Moments
 from lucid.evaluation.result import Evaluation, Measurement
 from lucid.models import DataProtocol, LatentModel, Record, draws, drive, evaluating, importance_weighted
+from lucid.models.condition import told
 
 __all__ = ["Batches", "evaluate", "examples_of"]
 
@@ -91,6 +92,7 @@ def evaluate(
         ([1, 10, 20], 50, None)
     """
     _check_settings(model, num_samples, elbo_samples, batch_size, max_rows)
+    _check_data(data)
     protocol = protocol_of(model, data)
     if device is not None:
         model.to(device)
@@ -222,7 +224,7 @@ def _records(
     """Walks over x that hold exactly `num_samples` draws together, at most `max_rows` rows each."""
     at_once = max(1, max_rows // x.shape[0])
     for start in range(0, num_samples, at_once):
-        walk = model.walk(x, condition=condition)
+        walk = model.walk(x, **told(condition))
         yield drive(walk, draws(generator, num_samples=min(at_once, num_samples - start)))
 
 
@@ -260,6 +262,7 @@ def examples_of(
     Raises:
         ValueError: If the model is not told what it asks for, or told what it does not ask for.
     """
+    _check_data(data)
     if not isinstance(data, Tensor):
         if condition is not None:
             raise ValueError("condition= goes with a tensor of x: a split gives the labels of its examples itself")
@@ -277,6 +280,15 @@ def examples_of(
         )
     pairs = zip(data.split(batch_size), condition.split(batch_size), strict=True)
     return ((x.to(device), told.to(device)) for x, told in pairs if len(x))
+
+
+def _check_data(data: object) -> None:
+    if not isinstance(data, Tensor) and not hasattr(data, "batches"):
+        raise TypeError(
+            "data must be a split of a dataset, such as load(…).test, or a tensor of model-space x; received "
+            f"{type(data).__name__}. lucid.data.load_like(data, model.protocol) makes a split of a table, a file or an "
+            "array"
+        )
 
 
 def _length(data: Batches | Tensor) -> int | None:

@@ -15,6 +15,7 @@ from lucid.distributions import draw
 from lucid.evaluation.latents import LatentStatistics
 from lucid.evaluation.moments import Moments
 from lucid.models import LatentModel, Record, draws, drive, evaluating
+from lucid.models.condition import told
 
 __all__ = ["COLLAPSED_BELOW", "Carried", "LevelUse", "Use", "measure_carried", "measure_use"]
 
@@ -250,7 +251,7 @@ class _Walks:
             sent.append(decided[len(sent)] if len(sent) < len(decided) else z)
             return sent[-1]
 
-        walk = self.model.walk(self.x if x is None else x, check=False, condition=self.condition)
+        walk = self.model.walk(self.x if x is None else x, check=False, **told(self.condition))
         return drive(walk, choose)
 
     def _rest(self, record: Record, place: int) -> Tensor:
@@ -324,7 +325,7 @@ def measure_carried(model: LatentModel, batches: Iterable[tuple[Tensor, Tensor |
         for number, (x, condition) in enumerate(batches):
             likelihoods = [
                 drive(
-                    model.walk(encoded, check=False, condition=condition),
+                    model.walk(encoded, check=False, **told(condition)),
                     draws(torch.Generator(x.device).manual_seed(seed + number)),
                 ).likelihood
                 for encoded in (x, x.roll(1, 0))

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator as Yielding
 from collections.abc import Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from lucid.models.bounds import (
     importance_weighted,
 )
 from lucid.models.checks import check_batch
-from lucid.models.condition import Condition
+from lucid.models.condition import Condition, told
 from lucid.models.imputation import Imputation, impute
 from lucid.models.protocol import DataProtocol
 from lucid.models.walk import Walk, draws, drive, given, means, repeat_to
@@ -139,13 +140,13 @@ class LatentModel(Module, ABC):
             The shape of `x`.
         """
         with evaluating(self):
-            return drive(self.walk(x, condition=condition), means()).likelihood.mean
+            return drive(self.walk(x, **told(condition)), means()).likelihood.mean
 
     def sample(
         self,
         n: int,
         *,
-        temperature: float | Sequence[float] = 1.0,
+        temperature: float | Sequence[float] | Tensor = 1.0,
         generator: Generator | None = None,
         noise: bool = False,
         condition: Tensor | None = None,
@@ -155,7 +156,7 @@ class LatentModel(Module, ABC):
         Args:
             n: How many.
             temperature: Multiplies the standard deviation of every prior, one number or one for each level, indexed by
-                level; below 1, samples are more typical.
+                level, (depth,) where it is a tensor; below 1, samples are more typical.
             generator: The stream of random numbers; None means PyTorch's global one.
             noise: Whether to draw x from p(x|z) too; by default its mean is returned, which is what one looks at.
             condition: What the model is conditioned on, a row for each of the n; None for a model that takes none.
@@ -172,10 +173,10 @@ class LatentModel(Module, ABC):
             raise TypeError(f"n must be an int; received {n!r}")
         if n < 1:
             raise ValueError(f"n must be at least 1; received {n}")
-        self._check_temperature(temperature)
+        cooling = self._temperatures(temperature)
         with evaluating(self):
-            walk = self.walk(num_examples=n, condition=condition)
-            record = drive(walk, draws(generator, temperature=temperature))
+            walk = self.walk(num_examples=n, **told(condition))
+            record = drive(walk, draws(generator, temperature=cooling))
             if not noise:
                 return record.likelihood.mean
             return draws(generator)(record.likelihood)
@@ -186,7 +187,7 @@ class LatentModel(Module, ABC):
         levels: int,
         num_samples: int = 8,
         *,
-        temperature: float | Sequence[float] = 1.0,
+        temperature: float | Sequence[float] | Tensor = 1.0,
         generator: Generator | None = None,
         condition: Tensor | None = None,
     ) -> Tensor:
@@ -221,16 +222,16 @@ class LatentModel(Module, ABC):
             raise ValueError(f"levels must be in 0 … {self.depth}, the latents that are kept; received {levels}")
         check_num_samples(num_samples)
         check_batch(x)
-        self._check_temperature(temperature)
+        cooling = self._temperatures(temperature)
         open_levels = self.depth - levels
-        cooling = temperature[:open_levels] if isinstance(temperature, Sequence) else temperature
+        cooling = cooling[:open_levels] if isinstance(cooling, list) else cooling
         with evaluating(self):
-            met = drive(self.walk(x, condition=condition), means()).latents
+            met = drive(self.walk(x, **told(condition)), means()).latents
             rows = num_samples * len(x)
             # A walk without data meets the deepest latent first.
             kept = [repeat_to(latent.value, rows) for latent in reversed(met[open_levels:])]
             repeated = None if condition is None else repeat_to(condition, rows)
-            walk = self.walk(num_examples=rows, condition=repeated)
+            walk = self.walk(num_examples=rows, **told(repeated))
             record = drive(walk, given(kept, then=draws(generator, temperature=cooling)))
             return record.likelihood.mean.unflatten(0, (num_samples, len(x)))
 
@@ -283,7 +284,7 @@ class LatentModel(Module, ABC):
                 f"level must be in 0 … {self.depth - 1} (or negative, counting from the deepest); received {level}"
             )
         with evaluating(self):
-            return drive(self.walk(x, condition=condition), means()).latents[level].value
+            return drive(self.walk(x, **told(condition)), means()).latents[level].value
 
     def interpolate(self, x_from: Tensor, x_to: Tensor, steps: int = 8, *, condition: Tensor | None = None) -> Tensor:
         """Decoded means on the straight line between two examples' embeddings, both ends included.
@@ -305,24 +306,36 @@ class LatentModel(Module, ABC):
             raise ValueError(f"both ends must have one shape; received {tuple(x_from.shape)} and {tuple(x_to.shape)}")
         with evaluating(self):
             starts, ends = (
-                [latent.value for latent in drive(self.walk(x, condition=condition), means()).latents]
+                [latent.value for latent in drive(self.walk(x, **told(condition)), means()).latents]
                 for x in (x_from, x_to)
             )
             line: list[Tensor] = []
             for t in torch.linspace(0, 1, steps).tolist():
                 # A walk without data meets the deepest latent first.
                 values = [torch.lerp(a, b, t) for a, b in zip(reversed(starts), reversed(ends), strict=True)]
-                walk = self.walk(num_examples=len(x_from), condition=condition)
+                walk = self.walk(num_examples=len(x_from), **told(condition))
                 line.append(drive(walk, given(values)).likelihood.mean)
             return torch.stack(line)
 
-    def _check_temperature(self, temperature: float | Sequence[float]) -> None:
-        """Refuse temperatures that are not one number, or one for each level."""
-        if isinstance(temperature, Sequence) and len(temperature) != self.depth:
+    def _temperatures(self, temperature: float | Sequence[float] | Tensor) -> float | list[float]:
+        """Temperatures as Python's numbers: one, or one for each level; anything else is refused."""
+        numbers: Any = temperature
+        if hasattr(numbers, "tolist"):  # a tensor, or an array of NumPy's, whatever its rank
+            numbers = numbers.tolist()
+        if isinstance(numbers, Real):
+            return float(numbers)
+        if (
+            isinstance(numbers, str)
+            or not isinstance(numbers, Sequence)
+            or not all(isinstance(t, Real) for t in numbers)
+        ):
+            raise TypeError(f"temperature must be one number, or one for each level; received {temperature!r}")
+        if len(numbers) != self.depth:
             raise ValueError(
                 f"temperature must be one number, or one for each of the {self.depth} levels; received "
-                f"{len(temperature)} numbers"
+                f"{len(numbers)} numbers"
             )
+        return [float(t) for t in numbers]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lucid.models.checks import check_batch
+from lucid.models.condition import told
 from lucid.models.walk import Walk, draws, drive
 
 __all__ = ["ElboEstimate", "Estimate", "ImportanceEstimate", "estimate_elbo", "importance_weighted"]
@@ -98,7 +99,7 @@ def estimate_elbo(
     condition: Tensor | None = None,
 ) -> ElboEstimate:
     """The ELBO of each example, averaged over exactly `num_samples` draws; differentiable."""
-    record = drive(model.walk(x, condition=condition), draws(generator, num_samples=check_num_samples(num_samples)))
+    record = drive(model.walk(x, **told(condition)), draws(generator, num_samples=check_num_samples(num_samples)))
     shape = (num_samples, x.shape[0])
     reconstruction = record.reconstruction().view(shape).mean(0)
     kl = tuple(level.view(shape).mean(0) for level in record.kl())
@@ -191,7 +192,7 @@ def importance_weighted(
         for count in counts:
             while log_weights.count < count:
                 k = min(at_once, count - log_weights.count)
-                record = drive(model.walk(rows, condition=rows_condition), draws(generator, num_samples=k))
+                record = drive(model.walk(rows, **told(rows_condition)), draws(generator, num_samples=k))
                 log_weights.add(record.log_weight().view(k, len(rows)))
             parts[-1].append(log_weights.estimate())
     return [_joined(list(at_count)) for at_count in zip(*parts, strict=True)]

@@ -80,9 +80,16 @@ def _category_numbers(column: Column, values: Any) -> Numbers:
         known = [repr(category) for category in column.categories]
         raise ValueError(
             f"the column {column.name!r} holds {_some([repr(u) for u in unknown])}, which "
-            f"{'is' if len(unknown) == 1 else 'are'} not among its categories {_some(known)}"
+            f"{'is' if len(unknown) == 1 else 'are'} not among its categories {_some(known)}{_open(column)}"
         )
     return found
+
+
+def _open(column: Column) -> str:
+    """What would have it take other numbers too."""
+    if isinstance(column.categories[0], bool | str):
+        return ""
+    return f". A model trained with columns={{{column.name!r}: 'count'}}, or 'real', takes other numbers too"
 
 
 def _is_missing(value: object) -> bool:
@@ -114,6 +121,8 @@ def column_of(column: Column, raw: Numbers) -> Any:
     if column.dtype.startswith(("timestamp", "date")):
         return _dates(column, np.where(missing, 0, raw), missing)
     kind = pa.type_for_alias(column.dtype)
+    if pa.types.is_boolean(kind):
+        return pa.array(raw > 0.5, mask=missing)
     if pa.types.is_integer(kind) or column.whole:
         raw = raw.round()
     if pa.types.is_integer(kind):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from lucid.io import register
 if TYPE_CHECKING:
     from torch.nn import Module
 
-__all__ = ["Condition", "refuse_condition"]
+__all__ = ["Condition", "refuse_condition", "told"]
 
 
 @register
@@ -111,3 +111,8 @@ def refuse_condition(model: Module, condition: Tensor | None) -> None:
             f"this {type(model).__name__} takes no condition, and one was given: leave condition= out, or build a "
             "model that takes one, TopDownVAE with num_classes or condition_size"
         )
+
+
+def told(condition: Tensor | None) -> dict[str, Any]:
+    """A condition as an argument of `walk`; nothing for None: a model that takes no condition need not name one."""
+    return {} if condition is None else {"condition": condition}

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from lucid.distributions import Likelihood, TableColumns, draw
 from lucid.models.bounds import MAX_ROWS, check_num_samples
 from lucid.models.checks import check_batch
+from lucid.models.condition import told
 from lucid.models.walk import Walk, draws, drive
 
 __all__ = ["Imputation", "impute"]
@@ -91,7 +92,7 @@ def impute(
 def _of_rows(
     model: _Model, x: Tensor, num_samples: int, num_draws: int, generator: Generator | None, condition: Tensor | None
 ) -> Imputation:
-    record = drive(model.walk(x, condition=condition), draws(generator, num_samples=num_samples))
+    record = drive(model.walk(x, **told(condition)), draws(generator, num_samples=num_samples))
     columns = record.likelihood
     assert isinstance(columns, TableColumns), "a likelihood that takes missing values leaves them out of columns"
     weights = record.log_weight().double().view(num_samples, len(x)).softmax(0)

@@ -41,7 +41,7 @@ def _vamp(_shape: Shape, protocol: DataProtocol, *, components: int = 100) -> Pr
     if protocol.schema:
         raise ValueError(
             "the prior vamp learns examples, and between two categories, or a value and a missing one, there is "
-            "nothing to learn: for a table of several kinds of columns choose mixture or flow"
+            "nothing to learn: for a table of several kinds of columns, or with missing values, choose mixture or flow"
         )
     # The paper has 500 pseudo-inputs; each is encoded at each step.
     return VampPrior(protocol.shape, components, unit_interval=protocol.model_levels is not None)

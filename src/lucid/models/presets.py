@@ -91,7 +91,8 @@ def create(
         depth: Number of levels; None means 1, and 3 for "ladder". The stages of "topdown" follow from its size.
         dropout: Fraction of hidden units dropped in training, in [0, 1); None means 0.1. "topdown" has none.
         likelihood: p(x|z); None chooses by the data: Bernoulli for binary, discretised logistic for integer levels,
-            Gaussian at the optimal scale for continuous data.
+            Gaussian at the optimal scale for continuous data. A table of several kinds of columns, or with missing
+            values, has a likelihood for each column, and takes no other.
         prior: p(z_{L−1}), the prior of the deepest latent: "standard", "mixture", "vamp" or "flow", what makes one
             from the latent's shape and the protocol, or the prior itself. None is N(0, I).
         posterior: Of "mlp" and "conv": "diagonal", "full" or "flow", what makes one from a latent's shape
@@ -121,6 +122,11 @@ def create(
         )
     protocol = data if isinstance(data, DataProtocol) else data.protocol
     preset = PRESETS[one_of(PRESETS, name, "preset")]
+    if protocol.schema and likelihood is not None and not likelihood.takes_missing:
+        raise ValueError(
+            f"the likelihood {type(likelihood).__name__} takes complete numbers, and {protocol.name!r} has columns of "
+            "several kinds, or missing values: leave it out, and each column has a likelihood of its own kind"
+        )
     dials: dict[str, Any] = {"size": size, "depth": depth, "dropout": dropout}
     for what, value in dials.items():
         if value is not None and what not in preset.defaults:

@@ -49,6 +49,9 @@ class DataProtocol:
         reading: How the file was read (resize, crop, channels, …), for reading more data of the kind; plain JSON
             values.
         schema: The columns of a table that are of several kinds or hold missing values; () for all other data.
+        dtypes: Of a table of complete numbers: each column's type in Arrow and in pandas ("" where the table did not
+            come from there), which `to_table` and `to_frame` give back. The model is not concerned by them.
+        label: The column of a table that holds the labels; "" if none does.
 
     Raises:
         ValueError: If a value is outside its range, or levels and scaling are both given.
@@ -73,6 +76,8 @@ class DataProtocol:
     split: str = ""
     reading: Mapping[str, Any] = field(default_factory=dict[str, Any])
     schema: tuple[Column, ...] = ()
+    dtypes: tuple[tuple[str, str], ...] = ()
+    label: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
@@ -94,6 +99,11 @@ class DataProtocol:
                 )
         if self.levels is not None and (self.shift, self.scale) != (0.0, 1.0):
             raise ValueError("data with declared levels is scaled by them: leave shift at 0 and scale at 1")
+        if self.dtypes and (self.schema or len(self.dtypes) != len(self.columns)):
+            raise ValueError(
+                f"dtypes are one for each of the {len(self.columns)} columns of a table without a schema; received "
+                f"{len(self.dtypes)}"
+            )
         if self.schema:
             self._check_schema()
 
@@ -105,6 +115,12 @@ class DataProtocol:
             )
         if self.levels is not None or (self.shift, self.scale) != (0.0, 1.0) or self.binarisation != "none":
             raise ValueError("the columns of a schema have levels, shift and scale of their own: leave out the table's")
+
+    @property
+    def typed_columns(self) -> tuple[Column, ...]:
+        """The columns of a table with the types they had: those of the schema, or of numbers; () if none is known."""
+        numbers = zip(self.columns, self.dtypes, strict=False)  # a protocol of an earlier lucid has no types
+        return self.schema or tuple(Column(name, "real", dtype=own, pandas=pandas) for name, (own, pandas) in numbers)
 
     @property
     def num_features(self) -> int:
@@ -157,6 +173,8 @@ class DataProtocol:
     def to_table(self, x: Tensor) -> Any:
         """Rows in model space as a `pyarrow.Table`, each column of the type it had; NaN becomes a missing value.
 
+        What a model makes is rounded where the column held integers, and cut at a half where it held booleans.
+
         Args:
             x: (N, columns), what a model of the table takes and makes.
 
@@ -183,7 +201,7 @@ class DataProtocol:
             >>> data.protocol.to_frame(data.train.tensor()).dtypes.equals(frame.dtypes)
             True
         """
-        return frame_of(self.schema, self.to_table(x))
+        return frame_of(self.typed_columns, self.to_table(x))
 
     def raw_table(self, raw: Tensor) -> Any:
         """Rows in raw space as a `pyarrow.Table`; `to_table` takes them in model space."""
@@ -194,10 +212,11 @@ class DataProtocol:
                 f"a table of {self.name!r} has the columns {self.columns or '(none)'}; received values of shape "
                 f"{tuple(raw.shape)}"
             )
-        values = raw.detach().cpu().double().numpy() if self.schema else raw.detach().cpu().numpy()
-        if not self.schema:
-            return pa.table({name: values[:, i] for i, name in enumerate(self.columns)})
-        return pa.table({column.name: column_of(column, values[:, i]) for i, column in enumerate(self.schema)})
+        typed, values = self.typed_columns, raw.detach().cpu()
+        if not typed:
+            return pa.table({name: values[:, i].numpy() for i, name in enumerate(self.columns)})
+        numbers = values.double().numpy()
+        return pa.table({column.name: column_of(column, numbers[:, i]) for i, column in enumerate(typed)})
 
     def describe(self) -> str:
         """The protocol in one line, to stand beside every figure."""

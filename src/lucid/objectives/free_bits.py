@@ -74,6 +74,6 @@ def _channels(latent: Latent) -> Tensor:
     if kl is None:
         raise ValueError(
             f"free bits per channel need a KL that splits into channels; that of {type(latent.posterior).__name__} to "
-            f"{type(latent.prior).__name__} does not: give free bits per level (per_channel=False)"
+            f"{type(latent.prior).__name__} does not: give free bits per level, without per_channel"
         )
     return kl.flatten(2).sum(2).mean(0) if kl.dim() > 2 else kl.mean(0)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lucid.distributions import Stream, draw
 from lucid.io import register
-from lucid.models import Record, Walk, draws, drive
+from lucid.models import Latent, Record, Walk, draws, drive
 from lucid.objectives.objective import Scheduled, Terms
 
 __all__ = ["InfoVAE", "squared_mmd"]
@@ -29,6 +29,9 @@ class InfoVAE(Scheduled):
     latents of the batch with as many draws from the prior: of a batch that is computed in parts (`accumulate`, or
     several processes) each part is compared by itself.
 
+    A prior that chooses among components (`MixturePrior`, `VampPrior`) has draws without a gradient: it learns by its
+    KL alone, which is why α = 1 refuses it.
+
     Zhao, Song, Ermon: InfoVAE: Information Maximizing Variational Autoencoders, 2017, https://arxiv.org/abs/1706.02262.
 
     Args:
@@ -38,8 +41,8 @@ class InfoVAE(Scheduled):
         schedule: β: a number, a schedule, or any function `step -> float`.
 
     Raises:
-        ValueError: If an argument is outside its range. On a record: if it was not driven by this objective's own
-            `record`.
+        ValueError: If an argument is outside its range. On a walk: if α is 1 and the deepest prior is to be learned,
+            but its draws have no gradient. On a record: if it was not driven by this objective's own `record`.
 
     Example:
         >>> import lucid.nn as nn, torch
@@ -68,7 +71,14 @@ class InfoVAE(Scheduled):
     def record(self, walk: Walk, stream: Stream = None) -> Record:
         """A draw of each latent, and as many of the deepest prior."""
         record = drive(walk, draws(stream))
-        return record._replace(kept=(draw(record.latents[-1].prior, generator=stream),))
+        deepest = record.latents[-1]
+        if self.alpha == 1 and _never_learns(deepest):
+            raise ValueError(
+                f"InfoVAE at alpha 1 cannot train a {type(deepest.prior).__name__} prior: the KL is gone, and draws "
+                "that choose a component have no gradient. Take an alpha below 1 or a flow; or train with the "
+                "standard prior, and fit one afterwards: lucid fit-prior, lucid.training.fit_prior"
+            )
+        return record._replace(kept=(draw(deepest.prior, generator=stream),))
 
     def __call__(self, record: Record, beta: float | Tensor) -> Terms:
         if not record.kept:
@@ -77,6 +87,11 @@ class InfoVAE(Scheduled):
         discrepancy = squared_mmd(record.latents[-1].value.flatten(1), record.kept[0].flatten(1))
         weighed = (1 - self.alpha) * kl[-1] + (self.alpha + self.strength - 1) * discrepancy + sum(kl[:-1])
         return Terms.of(reconstruction + beta * weighed, reconstruction, kl)
+
+
+def _never_learns(latent: Latent) -> bool:
+    """Whether the prior has something to learn and its draws do not tell it what."""
+    return not latent.prior.has_rsample and latent.prior.log_prob(latent.value.detach()).requires_grad
 
 
 def squared_mmd(x: Tensor, y: Tensor) -> Tensor:

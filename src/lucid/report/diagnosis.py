@@ -66,6 +66,9 @@ class Verdict:
         gain: What the proposed change brought in a trial of as many steps; None where no trial could tell.
         gain_over_run: What it brought over the run itself; at least that much if the run was longer.
         warm_up: The schedule of β with which the change was tried; None where no schedule is part of it.
+        replaced: The objective of the run, by its class, where the change was tried with the ELBO in its place; None
+            where that is the run's own.
+        falling: Whether levels were in use at the end of a trial, but less and less: more steps may say otherwise.
     """
 
     levels: tuple[int, ...]
@@ -74,11 +77,21 @@ class Verdict:
     gain: Gain | None = None
     gain_over_run: Gain | None = None
     warm_up: Linear | None = None
+    replaced: str | None = None
+    falling: bool = False
+
+    @property
+    def sure(self) -> bool:
+        """Whether the trials can tell: none of them was cut short, and what they gained, if anything, is sure."""
+        told = [gain for gain in (self.gain, self.gain_over_run) if gain is not None]
+        return not self.falling and (not told or any(gain.sure for gain in told))
 
     @property
     def options(self) -> tuple[str, ...]:
         """What to add to the command line of `lucid train`; () where no option mends it."""
         options = ["--likelihood optimal-scale-gaussian"] if self.reason == "scale" else []
+        if self.replaced is not None:
+            options.append("--objective elbo")
         if self.warm_up is not None:
             end = "" if self.warm_up.end == 1 else f",end={self.warm_up.end:g}"
             options.append(f"--beta-schedule linear:hold={self.warm_up.hold},steps={self.warm_up.steps}{end}")
@@ -145,7 +158,7 @@ def _verdict_json(verdict: Verdict) -> dict[str, Any]:
         return None if found is None else found._asdict()
 
     said = {**asdict(verdict), "gain": gain(verdict.gain), "gain_over_run": gain(verdict.gain_over_run)}
-    return {**said, "options": list(verdict.options)}
+    return {**said, "options": list(verdict.options), "sure": verdict.sure}
 
 
 def diagnose(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lucid.distributions import Gaussian
 from lucid.evaluation import Use
-from lucid.objectives import ELBO, Linear
+from lucid.objectives import ELBO, Linear, objective_of
 from lucid.report.diagnosis import Gain, Verdict
 from lucid.training import Trial, Trials, introduction, level_weight
 
@@ -103,6 +103,7 @@ class _Search:
     def _lost_to_the_objective(self, levels: Sequence[int], introduced: Trial) -> None:
         """Levels that the run's objective gives up again: the weight of the KL, the likelihood's scale, or its due."""
         lab, left, before = self.lab, list(levels), introduced
+        replaced = None if isinstance(lab.objective, ELBO) else type(lab.objective).__name__
         weight = level_weight(lab.objective, lab.beta, self.depth)
         weighted = weight is None or weight > 1
         plain = self._plain_warm_up() if weighted else None
@@ -110,8 +111,10 @@ class _Search:
             trial = self._note(lab.plain())
             back = _alive(trial, left)
             if back:
-                gains = {"gain": _gain(trial, before), "gain_over_run": self._over_run(trial)}
-                self.verdicts.append(Verdict(tuple(back), "objective", "weight", warm_up=plain, **gains))
+                gains: dict[str, Any] = {"gain": _gain(trial, before), "gain_over_run": self._over_run(trial)}
+                self.verdicts.append(
+                    Verdict(tuple(back), "objective", "weight", warm_up=plain, replaced=replaced, **gains)
+                )
             left = [level for level in left if level not in back]
             before = trial
         likelihood = lab.model.likelihood
@@ -119,11 +122,17 @@ class _Search:
             trial = self._note(lab.rescaled(plain=weighted))
             back = _alive(trial, left)
             if back:
-                gains = {"gain": _over_scale_alone(trial, before, likelihood), "gain_over_run": self._over_run(trial)}
-                self.verdicts.append(Verdict(tuple(back), "objective", "scale", warm_up=plain, **gains))
+                gains = {
+                    "gain": _over_scale_alone(trial, before, likelihood),
+                    "gain_over_run": self._over_run(trial),
+                }
+                self.verdicts.append(
+                    Verdict(tuple(back), "objective", "scale", warm_up=plain, replaced=replaced, **gains)
+                )
             left = [level for level in left if level not in back]
         if left:
-            self.verdicts.append(Verdict(tuple(left), "objective", "not worth it"))
+            fading = any(set(left) & set(trial.falling) for trial in self.trials)
+            self.verdicts.append(Verdict(tuple(left), "objective", "not worth it", falling=fading))
 
     def _warm_up(self) -> Linear | None:
         """The warm-up to the run's own β, where β is what its objective schedules."""
@@ -132,7 +141,8 @@ class _Search:
     def _plain_warm_up(self) -> Linear:
         """The warm-up to β = 1 on every level; where β is spread over the levels, to their number."""
         objective = self.lab.objective
-        spread = isinstance(objective, ELBO) and objective.spread
+        # In the place of any other objective it is the model's own configuration that counts.
+        spread = (objective if isinstance(objective, ELBO) else objective_of(self.lab.model)).spread
         return introduction(self.lab.steps, float(self.depth if spread else 1))
 
     def _over_run(self, trial: Trial) -> Gain:
@@ -141,8 +151,9 @@ class _Search:
 
 
 def _alive(trial: Trial, levels: Sequence[int]) -> list[int]:
+    """Levels that a trial has in use at its end, and will keep."""
     assert trial.use is not None
-    return [level for level in levels if level not in trial.use.collapsed]
+    return [level for level in levels if level not in trial.use.collapsed and level not in trial.falling]
 
 
 def _gain(trial: Trial, before: Trial) -> Gain:

@@ -110,7 +110,15 @@ def _verdict(found: Diagnosis, verdict: Verdict) -> str:
         "objective": _objective,
         "schedule": _schedule,
     }[verdict.cause]
-    return say(found, verdict)
+    said = say(found, verdict)
+    if verdict.sure or verdict.cause in ("decoder", "encoder"):
+        return said
+    why = (
+        "a trial had it in use at its end, but less and less"
+        if verdict.falling
+        else "what the trials gained is within its error"
+    )
+    return f"Not sure, give more --steps (steps=): {why}. What they hint at: {said}"
 
 
 def _decoder(found: Diagnosis, verdict: Verdict) -> str:
@@ -150,8 +158,8 @@ def _objective(found: Diagnosis, verdict: Verdict) -> str:
         )
     why, back = {
         "weight": (
-            ("The objective is why: it charges more for the latents than the bound itself, β = 1, does."),
-            f"At β = 1 the same networks keep {it}.",
+            f"The objective is why: {_CHARGE.get(verdict.replaced, _ANOTHER)[0]}.",
+            f"Under the ELBO at β = 1 the same networks keep {it}.",
         ),
         "scale": (
             (
@@ -161,7 +169,41 @@ def _objective(found: Diagnosis, verdict: Verdict) -> str:
             f"With a scale that is learned the same networks keep {it}.",
         ),
     }[verdict.reason]
-    return " ".join([why, given_up, back, _gains(verdict), _change(found, verdict)])
+    instead = "" if verdict.replaced is None else _CHARGE.get(verdict.replaced, _ANOTHER)[1]
+    return f"{' '.join([why, given_up, back, _gains(verdict), _change(found, verdict)])}\n{instead}".strip()
+
+
+_DRAWS = (
+    "of several draws one good one is enough, so that the encoder need not tell them from the prior",
+    "Or keep the objective, with fewer draws (num_samples).",
+)
+_CHARGE: dict[str | None, tuple[str, str]] = {
+    None: ("it charges more for the latents than the bound itself, β = 1, does", ""),
+    "GECO": (
+        "the target of GECO is met without the latents, and beyond it nothing but a smaller KL counts",
+        "Or keep GECO and lower its target: it is too loose.",
+    ),
+    "Capacity": (
+        "it holds the KL at its capacity C, which is too little for the latents to be of use",
+        "Or keep it and raise C (nats).",
+    ),
+    "FreeBits": (
+        "free bits make a level pay its KL whether or not it says anything, and weigh what is above them by β",
+        "Or keep free bits, at β = 1 and with other nats.",
+    ),
+    "BetaTC": (
+        "β-TC charges more for what its units say together than the bound itself does",
+        "Or keep it and lower β (beta).",
+    ),
+    "InfoVAE": (
+        "its discrepancy holds the latents to the prior more than the bound itself does",
+        "Or keep it, with a smaller strength or a larger alpha.",
+    ),
+    "KLBalancing": ("the levels that say little lose out to the others, as it divides β among them", ""),
+    **dict.fromkeys(("IWAE", "DReG", "MIWAE", "CIWAE"), _DRAWS),
+}
+_ANOTHER = ("it is not the bound itself, and gives less for what the latents say", "")
+"""Of an objective: why it gives latents up that the ELBO keeps, and how to keep the objective and the latents."""
 
 
 def _schedule(found: Diagnosis, verdict: Verdict) -> str:
@@ -204,6 +246,11 @@ def _change(found: Diagnosis, verdict: Verdict) -> str:
     if found.from_command_line:
         options = " ".join(verdict.options)
         return f"Try: lucid train --config {found.run}/run.json {options} --out {found.run}-again"
+    if verdict.replaced is not None:
+        assert verdict.warm_up is not None
+        bound = f"objective=ELBO(Linear(steps={verdict.warm_up.steps}, hold={verdict.warm_up.hold}))"
+        likelihood = ", and a model with likelihood=OptimalScaleGaussian()" if verdict.reason == "scale" else ""
+        return f"Try, in fit: {bound}{likelihood}."
     parts = ["likelihood=OptimalScaleGaussian()"] if verdict.reason == "scale" else []
     if verdict.warm_up is not None:
         end = "" if verdict.warm_up.end == 1 else f", end={verdict.warm_up.end:g}"
@@ -244,7 +291,8 @@ def _trial(trial: Trial) -> str:
     kl = " ".join(f"{_nats(level.kl)}" for level in trial.use.levels[:_MOST_LISTED])
     more = " …" if len(trial.use.levels) > _MOST_LISTED else ""
     gone = f"collapsed: {_named(trial.use.collapsed)}" if trial.use.collapsed else "all in use"
-    return f"{trial.name}: ELBO {_nats(trial.use.elbo)} ± {trial.use.elbo_error:.2f}, KL {kl}{more}; {gone}"
+    fading = f", still falling: {_named(trial.falling)}" if trial.falling else ""
+    return f"{trial.name}: ELBO {_nats(trial.use.elbo)} ± {trial.use.elbo_error:.2f}, KL {kl}{more}; {gone}{fading}"
 
 
 def _it(verdict: Verdict) -> str:

@@ -30,10 +30,16 @@ _CHECKS = 25
 class FittedPrior:
     """What fitting a prior did; nats per example, on the validation split (the training split where there is none).
 
+    Both priors are scored at the same draws of the latents, so their difference is far surer than either of them.
+
     Attributes:
-        model: The model, with its new prior.
+        model: The model; with its new prior if that is `better`, else with the one it had.
         before: E_q log p(z) under the prior it had; larger is better.
         after: The same under the new one.
+        gain: Mean over the examples of how much more the new one gives the same z: the nats by which the bound rises,
+            as everything but log p(z) is what it was. At most the gap, in expectation.
+        gain_error: Standard error of that.
+        split: Where they were measured: "validation" or "train".
         steps: Steps made.
         best_step: The step whose prior was kept.
         history: (step, E_q log p(z)) at each look.
@@ -42,14 +48,17 @@ class FittedPrior:
     model: LatentModel
     before: float
     after: float
+    gain: float
+    gain_error: float
+    split: str
     steps: int
     best_step: int
     history: tuple[tuple[int, float], ...]
 
     @property
-    def gain(self) -> float:
-        """Nats by which the bound rises: everything but log p(z) is what it was. At most the gap, in expectation."""
-        return self.after - self.before
+    def better(self) -> bool:
+        """Whether anything was gained; if not, the model has kept the prior it had."""
+        return self.gain > 0
 
 
 class _WithTopPrior(Protocol):
@@ -76,8 +85,8 @@ def fit_prior(
     .. math:: E_{x}\, E_{q(z|x)} \log p(z)
 
     the one term of the bound it is part of. What the bound gains is what the gap KL(q(z) ‖ p(z)) loses: samples then
-    come from where the decoder was trained, see `lucid.evaluation.aggregate_gap`. The prior that does best on the
-    validation split is kept.
+    come from where the decoder was trained, see `lucid.evaluation.aggregate_gap`. The state that does best on the
+    validation split is taken; if it does no better there than the prior the model has, the model keeps that one.
 
     The posteriors of the training split are worked out once, and z is drawn from them anew in each pass.
 
@@ -96,7 +105,7 @@ def fit_prior(
         progress: Called as `progress(steps done, steps in total)` now and then.
 
     Returns:
-        The model, and the figures before and after.
+        The model, and the figures before and after: see whether the new prior is `better`.
 
     Raises:
         ValueError: If a setting is not positive, there is no prior of that name, or it does not fit the latent.
@@ -108,8 +117,8 @@ def fit_prior(
         >>> from lucid.models import VAE, VAEConfig
         >>> model = VAE(VAEConfig(encoders=[nn.Linear(6, 4)], decoders=[nn.Linear(2, 6)]))
         >>> fitted = fit_prior(model, torch.randn(300, 6), steps=50)
-        >>> type(model.top_prior).__name__, fitted.model is model, fitted.steps
-        ('MixturePrior', True, 50)
+        >>> fitted.better, type(model.top_prior).__name__, fitted.model is model, fitted.steps
+        (True, 'MixturePrior', True, 50)
     """
     from lucid import data as data_room
 
@@ -123,33 +132,41 @@ def fit_prior(
     stream = torch.Generator(device).manual_seed(seed)
     with evaluating(model):
         train = _Latents(model, dataset.train, stream, batch_size)
-        held_out = _Latents(model, dataset.validation, stream, batch_size) if dataset.validation.size else train
+        split = "validation" if dataset.validation.size else "train"
+        held_out = train if split == "train" else _Latents(model, dataset.validation, stream, batch_size)
     made = _made(prior, train, model.protocol or dataset.protocol).to(device)
     x, z = train.some()
     made.start(x, z)
     fitting = _Fitting(model, made, train, held_out, stream)
-    return fitting.run(steps, batch_size, learning_rate, progress)
+    return fitting.run(steps, batch_size, learning_rate, progress, split)
 
 
 class _Latents:
-    """The deepest latents of a split: their posteriors, and some examples they belong to."""
+    """The deepest latents of a split: their posteriors, and some examples they belong to.
+
+    Attributes:
+        z: A draw of each, (N, ...).
+        log_prior: log p(z) of these draws under the prior the model has, (N,) nats.
+    """
 
     def __init__(self, model: LatentModel, split: Any, stream: torch.Generator, batch_size: int) -> None:
         self.posteriors: list[Distribution] = []
         self.examples: list[DeepestLatent] = []
-        self.log_prior = 0.0
         self.size = 0
         self._stream = stream
+        z: list[Tensor] = []
+        log_prior: list[Tensor] = []
         for latent in deepest_latents(model, split, batch_size, stream):
             rows = len(latent.x)
-            z = draw(latent.posterior, generator=stream)
-            self.log_prior += float(latent.prior.log_prob(z).double().sum())
+            z.append(draw(latent.posterior, generator=stream))
+            log_prior.append(latent.prior.log_prob(z[-1]).double())
             self.posteriors.append(latent.posterior)
             if self.size < 10_000:  # enough to start a prior from
                 self.examples.append(latent)
             self.size += rows
         if self.size < 2:
             raise ValueError(f"a prior is fitted to the latents of at least 2 examples; received {self.size}")
+        self.z, self.log_prior = torch.cat(z), torch.cat(log_prior)
 
     @torch.no_grad()
     def drawn(self) -> Tensor:
@@ -184,18 +201,25 @@ class _Fitting:
         self.stream = stream
 
     def run(
-        self, steps: int, batch_size: int, learning_rate: float, progress: Callable[[int, int], None] | None
+        self, steps: int, batch_size: int, learning_rate: float, progress: Callable[[int, int], None] | None, split: str
     ) -> FittedPrior:
+        holder: _WithTopPrior = self.model  # pyright: ignore[reportAssignmentType]
+        had = holder.top_prior
         with _installed(self.model, self.prior):
             history = self._descend(steps, batch_size, learning_rate, progress)
+            gains = self._log_prior_of(self.held_out.z) - self.held_out.log_prior
         best_step, after = max(history, key=lambda look: look[1])
-        before = self.held_out.log_prior / self.held_out.size
-        return FittedPrior(self.model, before, after, steps, best_step, tuple(history))
+        before = float(self.held_out.log_prior.mean())
+        gain, error = float(gains.mean()), float(gains.std() / math.sqrt(len(gains)))
+        fitted = FittedPrior(self.model, before, after, gain, error, split, steps, best_step, tuple(history))
+        if not fitted.better:
+            holder.set_top_prior(had)
+        return fitted
 
     def _descend(
         self, steps: int, batch_size: int, learning_rate: float, progress: Callable[[int, int], None] | None
     ) -> list[tuple[int, float]]:
-        validation = self.held_out.drawn()
+        validation = self.held_out.z
         history = [(0, self._measure(validation))]
         best = copy.deepcopy(self.prior.state_dict())
         parameters = [parameter for parameter in self.prior.parameters() if parameter.requires_grad]
@@ -237,13 +261,16 @@ class _Fitting:
         return prior.log_prob(z)
 
     @torch.no_grad()
+    def _log_prior_of(self, z: Tensor) -> Tensor:
+        return torch.cat([self._log_prior(part).double() for part in z.split(1024)])
+
     def _measure(self, z: Tensor) -> float:
-        total = sum(float(self._log_prior(part).double().sum()) for part in z.split(1024))
-        if not math.isfinite(total):
+        mean = float(self._log_prior_of(z).mean())
+        if not math.isfinite(mean):
             raise FloatingPointError(
-                f"log p(z) of the {type(self.prior).__name__} is {total:g}: the fit diverged. Lower learning_rate"
+                f"log p(z) of the {type(self.prior).__name__} is {mean:g}: the fit diverged. Lower learning_rate"
             )
-        return total / len(z)
+        return mean
 
 
 @contextmanager

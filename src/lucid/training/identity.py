@@ -102,7 +102,7 @@ def _protocol_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
     return [
         f"data: its {name} (was {_brief(before.get(name))}, now {_brief(value)})"
         for name, value in now.items()
-        if before.get(name) != value
+        if name in before and before[name] != value  # an earlier lucid may not have had it
     ]
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lucid.models import LatentModel, Record, Walk
+from lucid.models.condition import told
 
 __all__ = ["Isolated"]
 
@@ -44,7 +45,7 @@ class Isolated(LatentModel):
         condition: Tensor | None = None,
     ) -> Walk:
         """The walk of the model, given data with foreign values for all but the live levels."""
-        walk = self.model.walk(x, num_examples=num_examples, check=check, condition=condition)
+        walk = self.model.walk(x, num_examples=num_examples, check=check, **told(condition))
         return walk if x is None else self._foreign(walk)
 
     def _foreign(self, walk: Walk) -> Walk:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lucid.distributions import Stream
 from lucid.models import LatentModel, draws, drive
+from lucid.models.condition import told
 
 __all__ = ["Culprit", "NonFiniteLossError", "StalledTrainingError", "explain"]
 
@@ -80,7 +81,7 @@ def explain(model: LatentModel, x: Tensor, stream: Stream, condition: Tensor | N
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     try:
         with torch.no_grad():
-            record = drive(model.walk(x, check=False, condition=condition), draws(stream))
+            record = drive(model.walk(x, check=False, **told(condition)), draws(stream))
     finally:
         for hook in hooks:
             hook.remove()

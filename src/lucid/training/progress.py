@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from lucid.evaluation import COLLAPSED_BELOW
 from lucid.training.window import Averages
 
 __all__ = ["Progress", "ProgressBar", "Silent"]
@@ -13,8 +14,6 @@ __all__ = ["Progress", "ProgressBar", "Silent"]
 
 _MOST_LEVELS = 6
 """Levels that are shown one by one: the line must stay one."""
-_COLLAPSED = 0.01
-"""Nats below which a level says nothing of x."""
 
 
 class Progress(Protocol):
@@ -115,7 +114,7 @@ class ProgressBar:
 def _kl_in_words(kl: Sequence[float]) -> str:
     if len(kl) <= _MOST_LEVELS:
         return " ".join(f"{value:.2f}" for value in kl)
-    collapsed = sum(value < _COLLAPSED for value in kl)
+    collapsed = sum(value < COLLAPSED_BELOW for value in kl)
     return f"{sum(kl):.2f} in {len(kl)} levels, {collapsed} collapsed"
 
 

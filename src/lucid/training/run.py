@@ -102,6 +102,11 @@ class Run:
     def __init__(self, folder: str | Path) -> None:
         self.folder = RunFolder(Path(folder))
         if not self.folder.description.is_file():
+            if (self.folder.path / "config.json").is_file():
+                raise FileNotFoundError(
+                    f"{folder} is not a run: it holds a model alone, without its data and its training. `lucid info`, "
+                    "`sample`, `evaluate` and what else takes a model can use it"
+                )
             there = "there is no such folder" if not self.folder.path.exists() else "it holds no run.json"
             raise FileNotFoundError(f"{folder} is not a run: {there}. `lucid train DATA --out {folder}` makes one")
         description = io.read_json(self.folder.description)

@@ -10,6 +10,7 @@ from torch.nn import Module
 from lucid.distributions import Stream
 from lucid.evaluation import LatentStatistics
 from lucid.models import LatentModel, draws, drive
+from lucid.models.condition import told
 from lucid.objectives import Objective, Terms, record_of
 
 __all__ = ["TrainingStep"]
@@ -48,7 +49,7 @@ class TrainingStep(Module):
             statistics: What gathers the latents, and how many draws of each example it is to see, in the place of the
                 objective.
         """
-        walk = self.model.walk(x, check=check, condition=condition)
+        walk = self.model.walk(x, check=check, **told(condition))
         if statistics is not None:
             gathered, num_samples = statistics
             gathered.add([drive(walk, draws(stream, num_samples=num_samples))], len(x))

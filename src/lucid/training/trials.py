@@ -15,10 +15,12 @@ from lucid import io
 from lucid.distributions import OptimalScaleGaussian, draw
 from lucid.evaluation import Carried, Use, examples_of, measure_carried, measure_use
 from lucid.models import LatentModel, create, drive
+from lucid.models.condition import told
 from lucid.objectives import ELBO, Constant, Objective
 from lucid.training.fit import fit
 from lucid.training.introduce import Rescheduled, final_beta, introduction, squeezed
 from lucid.training.isolated import Isolated
+from lucid.training.kl_curve import KLCurve
 from lucid.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Trial:
             was asked for.
         carried: What the latents told the decoder; None where `use` was asked for.
         halfway: The same after half of the steps, where so little came through at first that it was trained on.
+        falling: Levels whose KL was falling at the end, so fast that it would be gone in as many steps again.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Trial:
     use: Use | None = None
     carried: Carried | None = None
     halfway: Carried | None = None
+    falling: tuple[int, ...] = ()
 
     @property
     def carries(self) -> bool:
@@ -65,7 +69,7 @@ class Trial:
         """Plain JSON values."""
         said: dict[str, Any] = {"name": self.name, "steps": self.steps}
         if self.use is not None:
-            said |= self.use.to_json()
+            said |= {**self.use.to_json(), "falling": list(self.falling)}
         return said if self.carried is None else {**said, "carried": self.carried.to_json()}
 
 
@@ -195,8 +199,7 @@ class Trials:
         self.tell("the run again")
         objective = squeezed(self._objective(), self.total_steps, self.steps)
         model = self.make()
-        self._fit(model, objective)
-        return Trial("the run again", self.steps, use=self.measure(model))
+        return self._trial("the run again", model, self._fit(model, objective))
 
     def plain(self) -> Trial:
         """The bound itself, β = 1 on every level, after a warm-up."""
@@ -233,24 +236,30 @@ class Trials:
         return copy.deepcopy(self.objective)
 
     def _plain(self, name: str, model: LatentModel) -> Trial:
-        self._fit(model, ELBO(introduction(self.steps)))
-        return Trial(name, self.steps, use=self.measure(model))
+        return self._trial(name, model, self._fit(model, ELBO(introduction(self.steps))))
 
     def _introduced(self, name: str, model: LatentModel) -> Trial:
         objective = self._objective()
         if isinstance(objective, ELBO):
-            self._fit(model, Rescheduled(objective, introduction(self.steps, self.beta)))
+            curve = self._fit(model, Rescheduled(objective, introduction(self.steps, self.beta)))
         else:
             before = self.steps // 3
             self._fit(model, ELBO(0.0), before)
-            self._fit(model, Rescheduled(objective, Constant(self.beta)), self.steps - before)
-        return Trial(name, self.steps, use=self.measure(model))
+            curve = self._fit(model, Rescheduled(objective, Constant(self.beta)), self.steps - before)
+        return self._trial(name, model, curve)
 
-    def _fit(self, model: LatentModel, objective: Objective, steps: int | None = None) -> None:
-        settings = self.settings if steps is None else replace(self.settings, steps=steps)
-        result = fit(model, self.data, settings=settings, objective=objective, progress=False)
+    def _trial(self, name: str, model: LatentModel, curve: KLCurve) -> Trial:
+        use = self.measure(model)
+        falling = tuple(level for level in curve.falling if use.levels[level].is_divergence)
+        return Trial(name, self.steps, use=use, falling=falling)
+
+    def _fit(self, model: LatentModel, objective: Objective, steps: int | None = None) -> KLCurve:
+        curve = KLCurve(steps or self.steps)
+        settings = replace(self.settings, steps=curve.steps, log_every=curve.every)
+        result = fit(model, self.data, settings=settings, objective=objective, progress=curve)
         if result.interrupted:
             raise KeyboardInterrupt
+        return curve
 
 
 def fresh_copy(model: LatentModel, seed: int = 0) -> LatentModel:
@@ -336,7 +345,7 @@ class _FreeLatents:
         self.seed = seed
         with torch.no_grad():  # the latents' shapes become known
             generator = torch.Generator(x.device).manual_seed(seed)
-            drive(model.walk(x, condition=condition), lambda q: draw(q, generator=generator))
+            drive(model.walk(x, **told(condition)), lambda q: draw(q, generator=generator))
             self._loss(generator)
 
     def learn(self, steps: int, learning_rate: float) -> None:
@@ -375,5 +384,5 @@ class _FreeLatents:
                 self.codes[level] = nn.Parameter(z.detach().clone())
             return self.codes[level].roll(shift, 0)
 
-        record = drive(self.model.walk(num_examples=len(self.x), condition=self.condition), choose)
+        record = drive(self.model.walk(num_examples=len(self.x), **told(self.condition)), choose)
         return -record.likelihood.log_prob(self.x)

@@ -28,7 +28,7 @@ from lucid.distributions import (
     VampPrior,
 )
 from lucid.models import Record, Stage, TopDownConfig, TopDownVAE, draws, drive, given, weighted_loss
-from lucid.models.topdown.gaussians import residual_posterior
+from lucid.models.topdown.gaussians import prior_gaussian, residual_posterior
 from lucid.models.topdown.layers import enlarge, shrink, subpixels
 from lucid.training.recompute import recomputing
 
@@ -199,6 +199,15 @@ def test_no_finite_output_gives_a_non_finite_loss_or_gradient(part: str, size: f
     assert loss.isfinite()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     assert all(float(kl.detach().max()) < 1e6 * 24 for kl in record.kl())
+
+
+@pytest.mark.parametrize("size", [1e2, 1e30, -1e30])
+def test_no_output_moves_a_mean_further_than_six_scales(size: float) -> None:
+    # What one level lets through in a bad step, tens of levels below it multiply.
+    prior = prior_gaussian(torch.tensor([[size, 0.0]]))
+    posterior = residual_posterior(torch.tensor([[size, 0.0]]), prior)
+    assert prior.loc.abs() <= 6
+    assert (posterior.loc - prior.loc).abs() <= 6 * prior.scale
 
 
 def test_half_precision_networks_leave_densities_in_float32() -> None:

@@ -8,13 +8,17 @@ from lucid.distributions import DiagonalGaussian, at_least_float32, smooth_clamp
 
 __all__ = ["LOC_LIMIT", "LOG_SCALE_LIMIT", "SHIFT_LIMIT", "prior_gaussian", "residual_posterior"]
 
-LOC_LIMIT = 20.0
-"""Prior means in ±20 are left exactly as they are; beyond, they level off at ±21."""
+LOC_LIMIT = 5.0
+"""Prior means in ±5 are left exactly as they are; beyond, they level off at ±6, as in NVAE.
+
+Wider bounds keep a loss finite, but not a model alive: of tens of levels each hands its latent to the next, and what
+one lets through in a bad step the others multiply.
+"""
 
 LOG_SCALE_LIMIT = 5.0
 """The log of a prior's scale, and the log of posterior over prior scale, likewise: scales from 1/148 to 148."""
 
-SHIFT_LIMIT = 50.0
+SHIFT_LIMIT = 5.0
 """How far a posterior's mean lies from its prior's, in units of the prior's scale, likewise."""
 
 

@@ -79,7 +79,7 @@ class TopDownVAE(LatentModel):
         self.decoders = ModuleList(DecoderBlock(stage, config.depth) for stage in at)
         self.head = Head(config)
         self.likelihood = config.likelihood
-        self.top_prior = config.top_prior
+        self.register_module("top_prior", config.top_prior)  # a None that a prior replaces can come back
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Record:
         """The walk over data with every latent drawn.
