@@ -136,7 +136,7 @@ def imputation(frame: Frame, kinds: dict[str, Any], steps: int, seed: int, share
     seconds = time.perf_counter() - began
     blank = torch.where(hidden, math.nan, raw).numpy()
     guesses = {
-        "ours": found.protocol.to_data(filled.point).numpy(),
+        "ours": recoded(found.protocol.to_data(filled.point).numpy(), found.protocol.schema, schema),
         "iterative": iterative(blank, schema, seed),
         "mean or mode": simple(blank, schema),
     }
@@ -146,6 +146,16 @@ def imputation(frame: Frame, kinds: dict[str, Any], steps: int, seed: int, share
             f"{name} {what}": value for what, value in errors(guess, raw.numpy(), hidden.numpy(), schema).items()
         }
     return figures
+
+
+def recoded(values: Any, by: tuple[Column, ...], to: tuple[Column, ...]) -> Any:
+    """Codes of categories as another schema has them: where a rare one is hidden whole, those after it move up."""
+    values = values.copy()
+    for i, (old, new) in enumerate(zip(by, to, strict=True)):
+        if new.categories:
+            codes = np.array([new.categories.index(name) for name in old.categories])
+            values[:, i] = codes[values[:, i].round().astype(int)]
+    return values
 
 
 def errors(guess: Any, raw: Any, hidden: Any, schema: tuple[Column, ...]) -> dict[str, float]:

@@ -122,10 +122,12 @@ def _number_kind(seen: np.ndarray[Any, Any], *, whole: bool, is_date: bool) -> s
     if whole and different == 2:
         return "binary"
     low, high = seen.min(), seen.max()
-    steps = whole and high - low + 1 == different <= _MOST_STEPS and len(seen) >= _SEEN * different
+    room = high - low + 1
+    short = low != 0 and room <= _LIKERT  # a scale even where no row holds one of its steps
+    steps = whole and (short or room == different <= _MOST_STEPS) and len(seen) >= _SEEN * different
     # After a rare last value others may follow, for which a scale has no room.
     rare = (seen == high).mean() < 0.5 / different
-    if steps and (not rare or (low != 0 and different <= _LIKERT)):
+    if steps and (short or not rare):
         return "ordinal"
     if whole and low in (0, 1) and high <= _MOST_COUNTED and _spreads(seen):
         return "count"

@@ -117,8 +117,8 @@ def fit_prior(
         >>> from lucid.models import VAE, VAEConfig
         >>> model = VAE(VAEConfig(encoders=[nn.Linear(6, 4)], decoders=[nn.Linear(2, 6)]))
         >>> fitted = fit_prior(model, torch.randn(300, 6), steps=50)
-        >>> fitted.better, type(model.top_prior).__name__, fitted.model is model, fitted.steps
-        (True, 'MixturePrior', True, 50)
+        >>> fitted.steps, fitted.model is model, fitted.better == (model.top_prior is not None)
+        (50, True, True)
     """
     from lucid import data as data_room
 
