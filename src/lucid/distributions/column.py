@@ -16,14 +16,14 @@ Category = str | bool | int | float
 class Column:
     r"""One column of a table: what its values are, and how they become the numbers a model sees.
 
-    | kind | values | in model space |
-    |---|---|---|
-    | real | numbers | :math:`(x - \text{shift}) / \text{scale}` |
-    | positive | numbers above 0 | :math:`(\log x - \text{shift}) / \text{scale}` |
-    | count | 0, 1, 2, … | themselves |
-    | binary | two categories | 0 or 1 |
-    | categorical | categories without order | their number: 0, 1, … |
-    | ordinal | categories in order | likewise |
+    The kinds, and their values in model space:
+
+    - "real", numbers: :math:`(x - \text{shift}) / \text{scale}`
+    - "positive", numbers above 0: :math:`(\log x - \text{shift}) / \text{scale}`
+    - "count", 0, 1, 2, …: themselves
+    - "binary", two categories: 0 or 1
+    - "categorical", categories without order: their number, 0, 1, …
+    - "ordinal", categories in order: likewise
 
     A missing value is NaN in every kind.
 

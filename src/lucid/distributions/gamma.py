@@ -17,7 +17,7 @@ def stirling_error(y: Tensor) -> Tensor:
     r"""What Stirling's formula leaves out of log Γ.
 
     .. math:: \delta(y) = \log\Gamma(y) - \bigl( (y - \tfrac12) \log y - y + \tfrac12 \log 2\pi \bigr)
-        = \tfrac{1}{12y} - \tfrac{1}{360y^3} + \tfrac{1}{1260y^5} - \dots
+        = \tfrac{1}{12y} - \tfrac{1}{360y^3} + \tfrac{1}{1260y^5} - \ldots
 
     (NIST Digital Library of Mathematical Functions, 5.11, https://dlmf.nist.gov/5.11.)
 

@@ -16,7 +16,7 @@ __all__ = ["LogisticMixtureGrid"]
 class LogisticMixtureGrid(Drawn):
     r"""Mixtures of discretised logistics; at each position the channels choose one component together.
 
-    .. math:: p(x) = \prod_{\text{positions}} \sum_k \pi_k \prod_c \mathrm{DL}\Bigl(x_c \Bigm|
+    .. math:: p(x) = \prod_{\text{positions}} \sum_k \pi_k \prod_c \mathrm{DL}\Bigl(x_c \mid
         \mu_{kc} + \sum_{b<c} a_{kcb}\,(x_b - \tfrac12),\ s_{kc}\Bigr)
 
     with DL the logistic cut into bins on [0, 1] whose outer bins are open. Without coefficients `a` the channels are

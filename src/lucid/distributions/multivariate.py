@@ -22,7 +22,7 @@ _LOG_2PI = math.log(2 * math.pi)
 class FullCovarianceGaussian(Drawn):
     r"""N(loc, L Lᵀ) over vectors, with the scale of each feature apart from how features hang together.
 
-    Row i of the lower-triangular L is :math:`\sigma_i\, (a_{i1}, \dots, a_{i,i-1}, 1, 0, \dots) / n_i` with
+    Row i of the lower-triangular L is :math:`\sigma_i\, (a_{i1}, \ldots, a_{i,i-1}, 1, 0, \ldots) / n_i` with
     :math:`n_i = \sqrt{1 + \sum_{j<i} a_{ij}^2}`, so that :math:`\sigma_i` is the marginal standard deviation and the
     total correlation, the nats by which the features depend on each other, is :math:`\sum_i \log n_i`. Every positive
     definite covariance has exactly one such form.

@@ -21,8 +21,8 @@ class OrderedLogisticGrid(Factorised):
 
     Args:
         loc: Location η of each feature, (N, ...).
-        first: First cutpoint θ₁, a shape that broadcasts to (*event shape, 1).
-        gaps: Distances g > 0 between neighbouring cutpoints, a shape that broadcasts to (*event shape, L − 2).
+        first: First cutpoint θ₁, a shape that broadcasts to (..., 1).
+        gaps: Distances g > 0 between neighbouring cutpoints, a shape that broadcasts to (..., L − 2).
     """
 
     def __init__(self, loc: Tensor, first: Tensor, gaps: Tensor) -> None:

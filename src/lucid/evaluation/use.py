@@ -30,8 +30,8 @@ class LevelUse:
     What a level saves is measured by an intervention: the walk is repeated with a value of this latent that knows
     nothing of the example, and everything decided after it is decided anew,
 
-    .. math:: E\bigl[-\log p(x|z) + \textstyle\sum_{later} KL\bigr]_{\text{foreign } z_l}
-              - E\bigl[-\log p(x|z) + \textstyle\sum_{later} KL\bigr]_{z_l \sim q}
+    .. math:: E\bigl[-\log p(x|z) + \sum_{later} KL\bigr]_{\text{foreign } z_l}
+              - E\bigl[-\log p(x|z) + \sum_{later} KL\bigr]_{z_l \sim q}
 
     The foreign value is that of another example; but where the level's prior is known and depends on what was decided
     before it, a draw from that prior. The random numbers are the same in both walks.
@@ -60,7 +60,7 @@ class LevelUse:
 
     @property
     def collapsed(self) -> bool:
-        """Whether it tells next to nothing of x: by its KL, by its units, or since the decoder would not miss it."""
+        """Whether it tells next to nothing of x, by its KL, by its units, or since the decoder would not miss it."""
         silent = self.kl < COLLAPSED_BELOW if self.is_divergence else self.active_units == 0
         return silent or self.idle
 

@@ -13,7 +13,7 @@ from lucid.models.bounds import ElboEstimate, Estimate, ImportanceEstimate, impo
 from lucid.models.condition import Condition
 from lucid.models.config import VAEConfig
 from lucid.models.configured import ConfiguredModel
-from lucid.models.fixed_api import Encoded, VAEOutput
+from lucid.models.fixed_api import Encoded, FixedAPI, VAEOutput
 from lucid.models.imputation import Imputation
 from lucid.models.ladder import LadderVAE
 from lucid.models.loss import Loss, WeightedLoss, valid_beta, weighted_loss
@@ -35,6 +35,7 @@ __all__ = [
     "ElboEstimate",
     "Encoded",
     "Estimate",
+    "FixedAPI",
     "ImportanceEstimate",
     "Imputation",
     "LadderVAE",

@@ -19,7 +19,7 @@ __all__ = ["Capacity"]
 class Capacity(Scheduled):
     r"""The reconstruction, and a penalty on a KL that is not C nats.
 
-    .. math:: -E_q \log p(x|z) + \gamma \, \bigl| \textstyle\sum_l \mathrm{KL}_l - C(t) \bigr|
+    .. math:: -E_q \log p(x|z) + \gamma \, \bigl| \sum_l \mathrm{KL}_l - C(t) \bigr|
 
     The KL is that of all levels together, averaged over the batch. What is scheduled is the capacity C, in nats, and
     not a weight: metrics tell it as `capacity`, beside `beta`, which is γ.

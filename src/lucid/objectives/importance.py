@@ -21,7 +21,7 @@ __all__ = ["CIWAE", "IWAE", "MIWAE", "log_mean_exp", "log_weights"]
 class IWAE(Scheduled):
     r"""The negative importance-weighted bound of K draws, which is tighter than the ELBO and never above log p(x).
 
-    .. math:: -E_{z_1 \dots z_K \sim q} \log \tfrac1K \sum_k w_k, \qquad
+    .. math:: -E_{z_1 \ldots z_K \sim q} \log \tfrac1K \sum_k w_k, \qquad
         \log w_k = \log p(x|z_k) + \beta \sum_l \log \frac{p(z_{k,l})}{q(z_{k,l}|x)}
 
     A bound on log p(x) at β = 1; below it, a warm-up. The gradient is autograd's own. As K grows the decoder learns

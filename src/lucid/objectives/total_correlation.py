@@ -21,7 +21,7 @@ __all__ = ["BetaTC", "minibatch_log_weights"]
 class BetaTC(Scheduled):
     r"""The negative ELBO with the KL of the deepest level taken apart, and its total correlation weighted by β.
 
-    .. math:: -E_q\log p(x|z) + \alpha \, I_q(z; x) + \beta \, \mathrm{KL}\bigl(q(z) \| \textstyle\prod_j q(z_j)\bigr)
+    .. math:: -E_q\log p(x|z) + \alpha \, I_q(z; x) + \beta \, \mathrm{KL}\bigl(q(z) \| \prod_j q(z_j)\bigr)
         + \gamma \sum_j \mathrm{KL}\bigl(q(z_j) \| p(z_j)\bigr) + \sum_{l < L-1} \mathrm{KL}_l
 
     The aggregate posterior :math:`q(z) = E_x q(z|x)` over N training examples is estimated from the minibatch, with the

@@ -19,7 +19,7 @@ __all__ = ["MixtureOfLogistics"]
 class MixtureOfLogistics(Likelihood):
     r"""A mixture of discretised logistics at each position, shared by its channels; exact masses that sum to one.
 
-    .. math:: p(x|z) = \prod_{\text{positions}} \sum_{k=1}^{K} \pi_k \prod_{c=1}^{C} \mathrm{DL}\Bigl(x_c \Bigm|
+    .. math:: p(x|z) = \prod_{\text{positions}} \sum_{k=1}^{K} \pi_k \prod_{c=1}^{C} \mathrm{DL}\Bigl(x_c \mid
         \mu_{kc} + \sum_{b<c} \tanh(a_{kcb})\,(x_b - \tfrac12),\ s_{kc}\Bigr)
 
     DL is a logistic cut into bins, the outer two open to infinity. At one position (a pixel, a moment of a signal) the

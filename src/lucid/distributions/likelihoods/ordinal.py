@@ -17,10 +17,10 @@ __all__ = ["OrderedLogistic"]
 class OrderedLogistic(Likelihood):
     r"""Levels that have an order but no distances: grades, answers from "never" to "always".
 
-    A logistic variable around the decoder's output η falls between learned cutpoints :math:`\theta_1 < \dots <
+    A logistic variable around the decoder's output η falls between learned cutpoints :math:`\theta_1 < \ldots <
     \theta_{L-1}`:
 
-    .. math:: P(\text{level} \le k \mid z) = \sigma(\theta_{k+1} - \eta), \qquad k = 0, \dots, L-2
+    .. math:: P(\text{level} \le k \mid z) = \sigma(\theta_{k+1} - \eta), \qquad k = 0, \ldots, L-2
 
     One number a feature moves all its levels; how far they lie apart is learned with the weights. Data with L levels
     enters as x = level/(L−1).

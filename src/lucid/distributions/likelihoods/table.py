@@ -45,14 +45,14 @@ class _Group(NamedTuple):
 class TableLikelihood(Likelihood):
     r"""The columns of a table, each of its own kind, independent given z; missing values (NaN) are left out.
 
-    | kind | p(x|z) | decoder outputs |
-    |---|---|---|
-    | real | Gaussian | 2: mean, log-variance |
-    | positive | log-normal: Gaussian in the space of the model, where the logarithm is | 2: mean, log-variance |
-    | count | negative binomial | 2: logs of mean and concentration |
-    | binary | Bernoulli | 1: logit |
-    | categorical | free masses | K logits |
-    | ordinal | logistic density, cut | K − 1 thresholds |
+    The density of each kind, and what the decoder emits for it:
+
+    - real: Gaussian; mean and log-variance
+    - positive: log-normal, a Gaussian in the space of the model, where the logarithm is; mean and log-variance
+    - count: negative binomial; logs of mean and concentration
+    - binary: Bernoulli; a logit
+    - categorical: free masses; K logits
+    - ordinal: a logistic density, cut; K − 1 thresholds
 
     The density of a row is that of its observed values, :math:`\sum_{i\,\text{observed}} \log p_i(x_i|z)`: the ELBO is
     then a bound on the log-density of what was observed, and nothing is filled in to compute it. This is right where
