@@ -103,6 +103,7 @@ class CategoricalGrid(Factorised):
     """
 
     def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
         self.log_mass = logits.log_softmax(dim=1)
         self.levels = logits.shape[1]
         super().__init__(logits[:, 0])

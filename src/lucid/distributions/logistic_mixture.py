@@ -38,6 +38,7 @@ class LogisticMixtureGrid(Drawn):
     def __init__(
         self, logits: Tensor, loc: Tensor, log_scale: Tensor, coefficients: Tensor | None, levels: int
     ) -> None:
+        self.logits = logits
         self.log_weight = logits.log_softmax(dim=1)
         self.loc = loc
         self.log_scale = log_scale

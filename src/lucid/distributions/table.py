@@ -42,6 +42,7 @@ class CategoryNumbers(Factorised):
 
     Args:
         log_mass: (N, K, ...), normalised along dimension 1.
+        logits: The same before it was normalised, for who normalises by other means; None where it never was.
 
     Example:
         >>> import torch
@@ -50,8 +51,9 @@ class CategoryNumbers(Factorised):
         tensor([0.8000])
     """
 
-    def __init__(self, log_mass: Tensor) -> None:
+    def __init__(self, log_mass: Tensor, logits: Tensor | None = None) -> None:
         self.log_mass = log_mass
+        self.logits = log_mass if logits is None else logits
         super().__init__(log_mass[:, 0])
 
     @property

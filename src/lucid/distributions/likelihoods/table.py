@@ -154,7 +154,8 @@ def _distribution(group: _Group, h: Tensor) -> Factorised:
     numbers = h.unflatten(1, (group.outputs, len(group.columns)))
     if group.kind == "ordinal":
         return CategoryNumbers(ordered_log_mass(numbers))
-    return CategoryNumbers(bounded_loc(numbers).log_softmax(dim=1))
+    logits = bounded_loc(numbers)
+    return CategoryNumbers(logits.log_softmax(dim=1), logits)
 
 
 def _initial(group: _Group, x: Tensor) -> Tensor:
