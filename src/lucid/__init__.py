@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import torch as torch  # the engine; the one heavy import lucid makes
 
 if TYPE_CHECKING:
-    from lucid import cli, data, distributions, evaluation, io, models, nn, objectives, report, training
+    from lucid import cli, codec, data, distributions, evaluation, io, models, nn, objectives, report, training
     from lucid.io import load, save
 
 __version__ = "0.1.0"
@@ -31,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "cli",
+    "codec",
     "data",
     "distributions",
     "evaluation",

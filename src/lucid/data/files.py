@@ -23,7 +23,7 @@ from lucid.data.mapped import left_in_file
 from lucid.data.on_disk import Region
 from lucid.data.values import as_tensor
 
-__all__ = ["array_reader", "read_idx", "read_npy"]
+__all__ = ["array_reader", "idx_region", "npy_region", "npz_shapes", "read_idx", "read_npy", "read_npz"]
 
 _SAFETENSORS_TYPES = {
     "BOOL": "?",
@@ -84,7 +84,7 @@ def _read_named(path: Path, options: Options) -> Found:
         raise ValueError(
             f"in_memory=False leaves an array in its file, and {path.name!r} is an archive: save it as .npy"
         )
-    shapes = _npz_shapes(path) if path.suffix == ".npz" else _safetensors_shapes(path)
+    shapes = npz_shapes(path) if path.suffix == ".npz" else _safetensors_shapes(path)
     if not shapes:
         raise ValueError(f"{str(path)!r} holds no arrays")
     labels = options.labels
@@ -94,7 +94,7 @@ def _read_named(path: Path, options: Options) -> Found:
             raise ValueError(f"{option}={name!r} is not in {str(path)!r}; it holds {_contents(shapes)}")
     x = left_in_file(path.name, safetensors_region(path, key), options) if path.suffix == ".safetensors" else None
     if x is None:
-        read = _read_npz if path.suffix == ".npz" else _read_safetensors
+        read = read_npz if path.suffix == ".npz" else _read_safetensors
         arrays = read(path, [name for name in (key, labels) if isinstance(name, str)])
         x = as_tensor(arrays[key], f"{key!r} of {str(path)!r}")
         labels = arrays[labels] if isinstance(labels, str) else labels
@@ -175,7 +175,12 @@ def npy_region(path: Path) -> Region | None:
     return Region.at(path, header.offset, header.dtype, header.shape)
 
 
-def _npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+def npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The arrays of a .npz file: their names and shapes.
+
+    Raises:
+        ValueError: If it is damaged, holds Python objects, or more than memory takes.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             shapes: dict[str, tuple[int, ...]] = {}
@@ -191,7 +196,12 @@ def _npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise ValueError(f"{str(path)!r} is damaged or not a .npz file: {_first_line(error)}") from error
 
 
-def _read_npz(path: Path, names: list[str]) -> dict[str, np.ndarray[Any, Any]]:
+def read_npz(path: Path, names: list[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Some arrays of a .npz file.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name.removesuffix(".npy"): name for name in archive.namelist()}

@@ -1,0 +1,115 @@
+"""What a file cannot hold is refused, in words that say why and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lucid.codec.network.trace import trace
+from lucid.distributions import Column, Laplace
+from lucid.models import VAE, Condition, DataProtocol, VAEConfig, create
+
+VECTOR = DataProtocol("toy", "vector", (6,), levels=2)
+
+
+class Written(nn.Module):
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 4)
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self.layer(x))
+
+
+def model_of(function: Callable[[Tensor], Tensor]) -> VAE:
+    encoder = nn.Sequential(nn.ReLU(), Written(function))
+    return VAE(VAEConfig(encoders=[encoder], decoders=[nn.Linear(2, 6)], reconstruction_loss="bce"))
+
+
+def refused(model: nn.Module, x: Tensor) -> str:
+    with pytest.raises(ValueError, match=r"a|the") as caught:
+        trace(model, x)
+    return str(caught.value)
+
+
+def test_an_operation_that_is_not_known_is_named_with_its_layer() -> None:
+    told = refused(model_of(lambda h: h.sort(1).values), torch.rand(3, 6).round())
+    assert told.startswith("encoders.0.1 uses the operation sort, which a codec cannot compute in exact integers")
+    assert "write the layer with these" in told
+
+
+def test_what_an_operation_does_not_know_is_named() -> None:
+    told = refused(model_of(lambda h: torch.nn.functional.dropout(h, 0.5, training=True)), torch.rand(3, 6).round())
+    assert told.startswith("encoders.0.1 uses the operation dropout in training mode, which")
+
+
+@pytest.mark.parametrize("noise", [lambda h: h + torch.randn(h.shape), lambda h: h * torch.rand_like(h)])
+def test_random_numbers(noise: Callable[[Tensor], Tensor]) -> None:
+    told = refused(model_of(noise), torch.rand(3, 6).round())
+    assert told.startswith("encoders.0.1 draws random numbers")
+    assert "Draw in training mode only" in told
+
+
+@pytest.mark.parametrize("mix", [lambda h: h - h.mean(0), lambda h: h / h.norm(), lambda h: h.flip(0)])
+def test_networks_that_mix_the_examples_of_a_batch(mix: Callable[[Tensor], Tensor]) -> None:
+    told = refused(model_of(mix), torch.rand(5, 6).round())
+    assert "the parameter q0.loc of an example is another where the model sees it alone" in told
+    assert "mixes the examples of a batch" in told
+
+
+def test_batch_statistics() -> None:
+    encoder = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4, track_running_stats=False))
+    model = VAE(VAEConfig(encoders=[encoder], decoders=[nn.Linear(2, 6)], reconstruction_loss="bce"))
+    with pytest.raises(ValueError, match=r"more than 1 value per channel|measures the batch"):
+        trace(model, torch.rand(5, 6).round())
+
+
+@pytest.mark.parametrize(
+    "decide", [lambda h: h if h.max() > 0 else -h, lambda h: h * h.sum().item(), lambda h: h[:, : int(h.sum() > 0) + 4]]
+)
+def test_decisions_by_values(decide: Callable[[Tensor], Tensor]) -> None:
+    told = refused(model_of(decide), torch.rand(5, 6).round())
+    assert told.startswith("the model cannot be written down as a graph of operations")
+    assert "torch.where" in told
+
+
+def test_densities_of_continuous_data() -> None:
+    protocol = DataProtocol("toy", "vector", (6,))
+    told = refused(create("mlp", protocol, size=1), torch.randn(5, 6))
+    assert "OptimalScaleGaussian" in told or "Gaussian" in told
+    assert "no exact value has a probability" in told
+    assert "load(…, levels=256)" in told
+    told = refused(create("mlp", protocol, size=1, likelihood=Laplace()), torch.randn(5, 6))
+    assert "LaplaceDensity, is a density of continuous numbers" in told
+
+
+def test_continuous_columns_are_named() -> None:
+    schema = Column("height", "real"), Column("visits", "count"), Column("weight", "positive")
+    protocol = DataProtocol("toy", "table", (3,), columns=("height", "visits", "weight"), schema=schema)
+    told = refused(create("mlp", protocol, size=1), torch.rand(5, 3).round())
+    assert "the columns 'height', 'weight' of the table hold continuous numbers" in told
+    assert "columns={'height': 'count'}" in told
+
+
+@pytest.mark.parametrize("part", ["prior", "posterior"])
+def test_flows(part: str) -> None:
+    pytest.importorskip("zuko")
+    told = refused(create("mlp", VECTOR, size=1, latents=4, **{part: "flow"}), torch.rand(5, 6).round())
+    assert told.startswith(f"the {part} of level 0 is a flow")
+    assert "prior='mixture'" in told
+
+
+def test_a_mixture_of_posteriors_that_are_not_diagonal() -> None:
+    model = create("mlp", VECTOR, size=1, latents=4, prior="vamp", posterior="full")
+    assert "leave posterior out, or choose MixturePrior" in refused(model, torch.rand(5, 6).round())
+
+
+def test_conditions() -> None:
+    model = create("topdown", VECTOR, condition=Condition(num_classes=3))
+    told = refused(model, torch.rand(5, 6).round())
+    assert "takes a condition with every example, labels" in told
+    assert "Train one without a condition" in told
