@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from lucid.data import Split
@@ -41,16 +42,23 @@ class BitsPerDim:
         self.protocol = protocol
         self.why_not = _why_no_bits(protocol, levels)
 
-    def look_at(self, x: Tensor) -> None:
-        """See that x is what the protocol says, and on its levels."""
+    def off_grid(self, x: Tensor) -> Tensor:
+        """See that x is what the protocol says; whether each example holds values between its levels, (B,)."""
         if self.protocol is None:
-            return
+            return torch.zeros(len(x), dtype=torch.bool)
         if x[0].numel() != self.protocol.num_features:
             raise ValueError(
                 f"the model's protocol declares {self.protocol.num_features} features an example "
                 f"({self.protocol.describe()}); x has shape {tuple(x.shape)}"
             )
-        if self.why_not is None and not _on_grid(x, self.protocol.model_levels or 2):
+        if self.why_not is not None:
+            return torch.zeros(len(x), dtype=torch.bool)
+        scaled = x.float() * ((self.protocol.model_levels or 2) - 1)
+        return ((scaled - scaled.round()).abs() >= 0.02).flatten(1).any(1)
+
+    def refuse_off_grid(self) -> None:
+        """There are no bits/dim after all: some examples were off the grid."""
+        if self.why_not is None and self.protocol is not None:
             self.why_not = (
                 f"none: x holds values between the {self.protocol.model_levels} levels its protocol declares, so the "
                 "likelihood is not a probability of them"
@@ -75,8 +83,3 @@ def _why_no_bits(protocol: DataProtocol | None, levels: int | None) -> str | Non
     if levels != protocol.model_levels:
         return f"none: the likelihood is over {levels} levels where the data has {protocol.model_levels}"
     return None
-
-
-def _on_grid(x: Tensor, levels: int) -> bool:
-    scaled = x.float() * (levels - 1)
-    return bool(((scaled - scaled.round()).abs() < 0.02).all())

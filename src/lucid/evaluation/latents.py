@@ -66,7 +66,7 @@ class LatentStatistics:
     def __init__(self, depth: int) -> None:
         self._between = [Moments() for _ in range(depth)]
         self._noise = [Moments() for _ in range(depth)]
-        self._kl: list[Moments | None] = [Moments() for _ in range(depth)]
+        self._kl = [Moments() for _ in range(depth)]  # stays empty where a level's densities do not split into units
 
     def add(self, records: Iterable[Record], num_examples: int) -> None:
         """Add a batch of examples.
@@ -76,30 +76,33 @@ class LatentStatistics:
             num_examples: Examples in the batch.
         """
         means = [Moments() for _ in self._between]
-        kls = [Moments() for _ in self._between]
+        kls: list[Moments | None] = [Moments() for _ in self._between]
         for record in records:
             for level, latent in enumerate(record.latents):
                 means[level].add(_posterior_mean(latent).unflatten(0, (-1, num_examples)))
-                kl = kl_of_units(latent)
-                if kl is None:
-                    self._kl[level] = None
+                kl, moments = kl_of_units(latent), kls[level]
+                if kl is None or moments is None:
+                    kls[level] = None
                 else:
-                    kls[level].add(kl.unflatten(0, (-1, num_examples)))
-        for level, of_draws in enumerate(means):
+                    moments.add(kl.unflatten(0, (-1, num_examples)))
+        for level, (of_draws, kl_moments) in enumerate(zip(means, kls, strict=True)):
             self._between[level].add(of_draws.mean)
             one_mean = of_draws.count == 1
             noise = torch.zeros_like(of_draws.mean) if one_mean else of_draws.variance / of_draws.count
             self._noise[level].add(noise)
-            kl_moments = self._kl[level]
             if kl_moments is not None:
-                kl_moments.add(kls[level].mean)
+                self._kl[level].add(kl_moments.mean)
+
+    def moments(self) -> list[Moments]:
+        """What was gathered, in one fixed order: from these alone the statistics follow."""
+        return [*self._between, *self._noise, *self._kl]
 
     def result(self) -> tuple[UnitStatistics, ...]:
         """The statistics of each level."""
         return tuple(
             UnitStatistics(
                 variance=(between.variance - noise.mean).clamp(min=0),
-                kl=None if kl is None else kl.mean,
+                kl=kl.mean if kl.count == between.count else None,
                 num_examples=between.count,
             )
             for between, noise, kl in zip(self._between, self._noise, self._kl, strict=True)

@@ -2,59 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from lucid.data import Share, Split, tells_labels
+from lucid.data import Share
+from lucid.evaluation.bound_figures import bound_figures
 from lucid.evaluation.declared import BitsPerDim, protocol_of
-from lucid.evaluation.latents import LatentStatistics
+from lucid.evaluation.examples import Batches, check_data, device_of, examples_of, length_of, name_of
+from lucid.evaluation.found import Found
 from lucid.evaluation.moments import Moments
 from lucid.evaluation.result import Evaluation, Measurement
-from lucid.models import DataProtocol, LatentModel, Record, draws, drive, evaluating, importance_weighted
-from lucid.models.condition import told
+from lucid.evaluation.sharing import Chunks, Sent, Team, all_chunks, check_processes, exchanged, sent, with_workers
+from lucid.models import DataProtocol, LatentModel, evaluating
 
 __all__ = ["Batches", "evaluate", "examples_of"]
 
 _MAX_ROWS = 8192
 _MAX_NUMBERS = 2**21
 
-
-class Batches(Protocol):
-    """What `evaluate` needs of a split of data: ordered batches of model-space x."""
-
-    def batches(self, batch_size: int, *, device: torch.device | str = ...) -> Iterator[Tensor]:
-        """Every example once, in order, (B, ...) at a time."""
-        ...
-
-    def __len__(self) -> int: ...
+Progress = Callable[[int, int | None], None]
 
 
 def evaluate(
     model: LatentModel,
     data: Batches | Tensor,
     *,
-    num_samples: int = 100,
+    num_samples: int | Sequence[int] = 100,
     elbo_samples: int = 10,
     batch_size: int = 128,
     max_rows: int | None = None,
     seed: int = 0,
     split: str | None = None,
     device: torch.device | str | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
     condition: Tensor | None = None,
+    workers: int = 1,
+    team: Team | None = None,
 ) -> Evaluation:
     r"""Measure a model on data it has not seen: ELBO, per-level KL, active units, log-likelihood, bits/dim.
 
     The ELBO averages `elbo_samples` draws per example, with the closed-form KL where one is part of the bound. The
     log-likelihood is importance-weighted, :math:`\log\tfrac1k\sum_i p(x,z_i)/q(z_i|x)` at k = 1, 10, 100, … up to
-    `num_samples` draws of one growing set, summed in float64. Every standard error is over the examples.
+    `num_samples` draws of one growing set, summed in float64; a figure says how far it still is from log p(x), and
+    warns where that matters (`lucid.evaluation.convergence`). Every standard error is over the examples; `over_seeds`
+    adds those over repeated draws or trainings.
 
     Each batch has its own stream of random numbers, derived from `seed`: a result is reproduced exactly by the same
     seed, `batch_size` and `max_rows` on the same device, and neither `num_samples` nor `elbo_samples` disturbs the
     other's figures. Another batch size draws other numbers, and gives the same figures up to their sampling noise.
+    Several processes (`workers`, or a `team`) give the figures of one, to the last bit if each computes with as many
+    threads.
 
     Burda, Grosse, Salakhutdinov: Importance Weighted Autoencoders, 2015, https://arxiv.org/abs/1509.00519.
 
@@ -62,7 +64,7 @@ def evaluate(
         model: Any latent-variable model. It is measured in evaluation mode, without gradients, and put back in its
             mode.
         data: A split of a dataset, or a tensor of model-space x, (N, ...) with N ≥ 2.
-        num_samples: Importance draws per example, exactly.
+        num_samples: Importance draws per example, exactly; or a list of the numbers of draws to report at, increasing.
         elbo_samples: Draws per example for the ELBO, the KL and the active units, exactly; at least 2 for several
             levels.
         batch_size: Examples at once.
@@ -73,6 +75,9 @@ def evaluate(
         device: Where to work: the model is moved there, as by `model.to`. None means where it is.
         progress: Called as `progress(examples done, examples in total)` after each batch; the total is None if unknown.
         condition: What a conditional model is told of each example of a tensor; a split gives its labels itself.
+        workers: How many processes of this machine measure together, on the CPU; the model and the data are copied to
+            each. A script that asks for more than one needs `if __name__ == "__main__":`.
+        team: The processes that torchrun has started; each of them calls this, and each is given all figures.
 
     Returns:
         The figures.
@@ -80,7 +85,7 @@ def evaluate(
     Raises:
         ValueError: If a setting is out of range, there are fewer than two examples, the data yields another number of
             examples than it declares, was prepared in another way than the data the model was trained on, or lacks the
-            condition that the model asks for.
+            condition that the model asks for; if model or data cannot be copied to other processes.
         FloatingPointError: If a figure of any example is NaN or infinite; none is left out.
 
     Example:
@@ -91,151 +96,164 @@ def evaluate(
         >>> [at_k.num_samples for at_k in found.importance_weighted], found.num_examples, found.bits_per_dim
         ([1, 10, 20], 50, None)
     """
-    _check_settings(model, num_samples, elbo_samples, batch_size, max_rows)
-    _check_data(data)
+    settings = _Settings(tuple(counts_of(num_samples)), elbo_samples, batch_size, max_rows, seed)
+    settings.check(model)
+    check_data(data)
     protocol = protocol_of(model, data)
     if device is not None:
         model.to(device)
-    place = _device_of(model)
-    total = _length(data)
-    seeds = torch.Generator().manual_seed(seed)
-    totals = _Totals(model, protocol, _counts(num_samples))
+    check_processes(workers, team, device_of(model))
+    found = Found(model.depth, settings.counts)
+    chunks = partial(_chunks, model, data, settings, condition, progress=progress)
+    if workers > 1:
+        found = with_workers(chunks, _work, (model, data, settings, condition), workers, found)
+    elif team is not None:
+        found = exchanged(chunks(team.share), found, team)
+    else:
+        found = all_chunks(chunks(Share()), found)
+    return _evaluation(model, protocol, found, settings, split or name_of(data))
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What is drawn and how much at once, checked."""
+
+    counts: tuple[int, ...]
+    elbo_samples: int
+    batch_size: int
+    max_rows: int | None
+    seed: int
+
+    def check(self, model: LatentModel) -> None:
+        if not isinstance(model, LatentModel):
+            raise TypeError(f"model must be a LatentModel, such as a VAE; received {type(model).__name__}")
+        settings = {"elbo_samples": self.elbo_samples, "batch_size": self.batch_size}
+        for name, value in {**settings, **({} if self.max_rows is None else {"max_rows": self.max_rows})}.items():
+            _positive(name, value)
+        if model.depth > 1 and self.elbo_samples < 2:
+            raise ValueError(
+                f"elbo_samples must be at least 2 for a model of {model.depth} levels: active units of the deeper ones "
+                "need the noise of their means; received 1"
+            )
+
+    def rows(self, x: Tensor) -> int:
+        """Rows (draws × examples) that may go through the networks at once."""
+        return self.max_rows or max(1, min(_MAX_ROWS, _MAX_NUMBERS // max(1, x[0].numel())))
+
+
+def _chunks(
+    model: LatentModel,
+    data: Batches | Tensor,
+    settings: _Settings,
+    condition: Tensor | None,
+    share: Share,
+    *,
+    progress: Progress | None = None,
+) -> Chunks:
+    """Measure this process's chunks of the examples; every process passes over all of them, and counts them."""
+    total, done, number = length_of(data), 0, 0
+    seeds = torch.Generator().manual_seed(settings.seed)
+    bits = BitsPerDim(protocol_of(model, data), model.likelihood.levels)
     with evaluating(model):
-        for batch, told in examples_of(model, data, batch_size, place, condition):
-            rows = max_rows or max(1, min(_MAX_ROWS, _MAX_NUMBERS // max(1, batch[0].numel())))
+        for batch, told in examples_of(model, data, settings.batch_size, device_of(model), condition):
+            rows = settings.rows(batch)
             for start in range(0, len(batch), rows):
                 x = batch[start : start + rows]
-                c = None if told is None else told[start : start + rows]
-                elbo_stream, importance_stream = (_derived(seeds, x.device) for _ in range(2))
-                totals.add_elbo(x, c, elbo_samples, elbo_stream, rows)
-                totals.add_importance(x, c, importance_stream, rows)
+                streams = [_derived(seeds, x.device) for _ in range(2)]
+                if number % share.of == share.rank:
+                    c = None if told is None else told[start : start + rows]
+                    yield number, _measured(model, x, c, settings, bits, streams, rows, done + start)
+                number += 1
+            done += len(batch)
             if progress is not None:
-                progress(totals.num_examples, total)
-    if total is not None and totals.num_examples != total:
+                progress(done, total)
+    if total is not None and done != total:
         raise ValueError(
-            f"the data declares {total:,} examples and yielded {totals.num_examples:,}: every example must be counted "
+            f"the data declares {total:,} examples and yielded {done:,}: every example must be counted "
             "exactly once, so its batches must hold them all"
         )
-    return totals.evaluation(elbo_samples, split or (data.part if isinstance(data, Split) else "tensor"), seed)
 
 
-class _OverDraws:
-    """−log p(x|z) and the KL of each level, averaged over the draws of each example of one batch."""
-
-    def __init__(self, depth: int) -> None:
-        self.reconstruction = Moments()
-        self.kl = [Moments() for _ in range(depth)]
-
-    def watch(self, records: Iterator[Record], num_examples: int) -> Iterator[Record]:
-        """Pass the records on, one at a time, so that no two of them need to be kept."""
-        for record in records:
-            self.reconstruction.add(record.reconstruction().view(-1, num_examples))
-            for moments, kl in zip(self.kl, record.kl(), strict=True):
-                moments.add(kl.view(-1, num_examples))
-            yield record
-
-
-class _Totals:
-    """Running figures over the examples seen so far."""
-
-    def __init__(self, model: LatentModel, protocol: DataProtocol | None, counts: list[int]) -> None:
-        self.model = model
-        self.protocol = protocol
-        self.counts = counts
-        self.elbo = Moments()
-        self.reconstruction = Moments()
-        self.kl = [Moments() for _ in range(model.depth)]
-        self.latents = LatentStatistics(model.depth)
-        self.importance = [Moments() for _ in counts]
-        self.effective = [Moments() for _ in counts]
-        self.bits = BitsPerDim(protocol, model.likelihood.levels)
-
-    @property
-    def num_examples(self) -> int:
-        return self.elbo.count
-
-    def add_elbo(
-        self, x: Tensor, condition: Tensor | None, num_samples: int, generator: torch.Generator, max_rows: int
-    ) -> None:
-        first = self.num_examples
-        self.bits.look_at(x)
-        records = _records(self.model, x, condition, num_samples, generator, max_rows)
-        found = _OverDraws(self.model.depth)
-        self.latents.add(found.watch(records, x.shape[0]), x.shape[0])
-        reconstruction, kls = found.reconstruction.mean, [kl.mean for kl in found.kl]
-        self._add(self.reconstruction, reconstruction, "−log p(x|z)", first)
-        for level, kl in enumerate(kls):
-            self._add(self.kl[level], kl, f"the KL of level {level}", first)
-        self._add(self.elbo, -reconstruction - torch.stack(kls).sum(0), "the ELBO", first)
-
-    def add_importance(self, x: Tensor, condition: Tensor | None, generator: torch.Generator, max_rows: int) -> None:
-        for i, at_k in enumerate(importance_weighted(self.model, x, self.counts, generator, max_rows, condition)):
-            first = self.importance[i].count
-            self._add(self.importance[i], at_k.per_example, f"the {at_k.estimator} log-likelihood", first)
-            self._add(self.effective[i], at_k.effective_sample_size, "the effective sample size", first)
-
-    @staticmethod
-    def _add(moments: Moments, per_example: Tensor, name: str, first: int) -> None:
-        bad = ~per_example.isfinite()
-        if bool(bad.any()):
-            raise FloatingPointError(
-                f"{name} is not finite for {int(bad.sum())} of the examples {first} … {first + len(bad) - 1}; the "
-                f"first is example {first + int(bad.nonzero()[0])}. No example is left out of a figure: look at that "
-                "example, and at the model's weights"
-            )
-        moments.add(per_example)
-
-    def evaluation(self, elbo_samples: int, split: str, seed: int) -> Evaluation:
-        if self.num_examples < 2:
-            raise ValueError(
-                f"evaluation needs at least 2 examples, for a standard error over them; received {self.num_examples}"
-            )
-        units = self.latents.result()
-        importance = tuple(
-            _measurement(moments, k, f"IW-{k}", float(effective.mean))
-            for k, moments, effective in zip(self.counts, self.importance, self.effective, strict=True)
-        )
-        bits, note = self.bits.result(importance[-1])
-        return Evaluation(
-            elbo=_measurement(self.elbo, elbo_samples, "ELBO"),
-            log_likelihood=importance[-1],
-            importance_weighted=importance,
-            kl=tuple(float(kl.mean) for kl in self.kl),
-            reconstruction=float(self.reconstruction.mean),
-            active_units=tuple(level.num_active for level in units),
-            latent_units=tuple(level.variance.numel() for level in units),
-            bits_per_dim=bits,
-            bits_per_dim_note=note,
-            num_examples=self.num_examples,
-            protocol="not declared" if self.protocol is None else self.protocol.describe(),
-            split=split,
-            seed=seed,
-        )
-
-
-def _records(
+def _measured(
     model: LatentModel,
     x: Tensor,
     condition: Tensor | None,
-    num_samples: int,
-    generator: torch.Generator,
-    max_rows: int,
-) -> Iterator[Record]:
-    """Walks over x that hold exactly `num_samples` draws together, at most `max_rows` rows each."""
-    at_once = max(1, max_rows // x.shape[0])
-    for start in range(0, num_samples, at_once):
-        walk = model.walk(x, **told(condition))
-        yield drive(walk, draws(generator, num_samples=min(at_once, num_samples - start)))
+    settings: _Settings,
+    bits: BitsPerDim,
+    streams: Sequence[torch.Generator],
+    rows: int,
+    first: int,
+) -> Found:
+    found = Found(model.depth, settings.counts)
+    found.off_grid.add(bits.off_grid(x))
+    found.add_elbo(model, x, condition, settings.elbo_samples, streams[0], rows, first)
+    found.add_importance(model, x, condition, streams[1], rows, first)
+    return found
+
+
+def _work(
+    share: Share, model: LatentModel, data: Batches | Tensor, settings: _Settings, condition: Tensor | None
+) -> Sent:
+    """What a further process does."""
+    return sent(_chunks(model, data, settings, condition, share))
+
+
+def _evaluation(
+    model: LatentModel, protocol: DataProtocol | None, found: Found, settings: _Settings, split: str
+) -> Evaluation:
+    if found.num_examples < 2:
+        raise ValueError(
+            f"evaluation needs at least 2 examples, for a standard error over them; received {found.num_examples}"
+        )
+    units = found.latents.result()
+    importance = tuple(
+        _measurement(moments, k, f"IW-{k}", float(effective.mean))
+        for k, moments, effective in zip(found.counts, found.importance, found.effective, strict=True)
+    )
+    bits = BitsPerDim(protocol, model.likelihood.levels)
+    if float(found.off_grid.mean) > 0:
+        bits.refuse_off_grid()
+    bits_per_dim, note = bits.result(importance[-1])
+    described = "not declared" if protocol is None else protocol.describe()
+    about = {"num_examples": found.num_examples, "protocol": described, "split": split, "seed": settings.seed}
+    features = None if bits_per_dim is None or protocol is None else protocol.num_features
+    return Evaluation(
+        elbo=_measurement(found.elbo, settings.elbo_samples, "ELBO"),
+        log_likelihood=importance[-1],
+        importance_weighted=importance,
+        kl=tuple(float(kl.mean) for kl in found.kl),
+        reconstruction=float(found.reconstruction.mean),
+        active_units=tuple(level.num_active for level in units),
+        latent_units=tuple(level.variance.numel() for level in units),
+        bits_per_dim=bits_per_dim,
+        bits_per_dim_note=note,
+        num_examples=found.num_examples,
+        protocol=described,
+        split=split,
+        seed=settings.seed,
+        figures=bound_figures(found, settings.elbo_samples, units, features, about),
+    )
 
 
 def _measurement(moments: Moments, num_samples: int, estimator: str, effective: float | None = None) -> Measurement:
     return Measurement(float(moments.mean), float(moments.standard_error), num_samples, estimator, effective)
 
 
-def _counts(num_samples: int) -> list[int]:
-    """1, 10, 100, … below `num_samples`, then itself."""
-    powers = [10**n for n in range(len(str(num_samples)))]
-    return [*(k for k in powers if k < num_samples), num_samples]
+def counts_of(num_samples: int | Sequence[int]) -> list[int]:
+    """The numbers of draws to report at: those given, or 1, 10, 100, … below a single one, then itself.
+
+    Raises:
+        TypeError: If one is not an int.
+        ValueError: If one is not positive, there is none, or they do not increase.
+    """
+    if isinstance(num_samples, int) or not isinstance(num_samples, Sequence) or isinstance(num_samples, str):
+        k = _positive("num_samples", num_samples)
+        powers = [10**n for n in range(len(str(k)))]
+        return [*(power for power in powers if power < k), k]
+    counts = [_positive("num_samples", k) for k in num_samples]
+    if not counts or any(later <= earlier for earlier, later in pairwise(counts)):
+        raise ValueError(f"num_samples must be one number of draws, or several that increase; received {counts}")
+    return counts
 
 
 def _derived(seeds: torch.Generator, device: torch.device) -> torch.Generator:
@@ -243,79 +261,9 @@ def _derived(seeds: torch.Generator, device: torch.device) -> torch.Generator:
     return torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=seeds)))
 
 
-def examples_of(
-    model: LatentModel,
-    data: Batches | Tensor,
-    batch_size: int,
-    device: torch.device,
-    condition: Tensor | None = None,
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Every example once, batch by batch, with what a conditional model is told of it.
-
-    Args:
-        model: The model.
-        data: A split, whose labels are told where the model is conditional; or a tensor of x.
-        batch_size: Examples at once.
-        device: Where they go.
-        condition: Of each example of a tensor.
-
-    Raises:
-        ValueError: If the model is not told what it asks for, or told what it does not ask for.
-    """
-    _check_data(data)
-    if not isinstance(data, Tensor):
-        if condition is not None:
-            raise ValueError("condition= goes with a tensor of x: a split gives the labels of its examples itself")
-        if isinstance(data, Split) and tells_labels(model, data):
-            portions = data.portions(batch_size, device=device, share=Share(), condition=True)
-            return ((portion.x, portion.condition) for portion in portions)
-        return ((x, None) for x in data.batches(batch_size, device=device))
-    if data.dim() < 2:
-        raise ValueError(f"x must be (batch, features, ...); received shape {tuple(data.shape)}")
-    if condition is None:
-        return ((x.to(device), None) for x in data.split(batch_size) if len(x))
-    if len(condition) != len(data):
-        raise ValueError(
-            f"condition must have a row for each example; received {len(condition)} for {len(data)} examples"
-        )
-    pairs = zip(data.split(batch_size), condition.split(batch_size), strict=True)
-    return ((x.to(device), told.to(device)) for x, told in pairs if len(x))
-
-
-def _check_data(data: object) -> None:
-    if not isinstance(data, Tensor) and not hasattr(data, "batches"):
-        raise TypeError(
-            "data must be a split of a dataset, such as load(…).test, or a tensor of model-space x; received "
-            f"{type(data).__name__}. lucid.data.load_like(data, model.protocol) makes a split of a table, a file or an "
-            "array"
-        )
-
-
-def _length(data: Batches | Tensor) -> int | None:
-    """Examples in the data; None for a stream, whose `size` is None."""
-    if not isinstance(data, Tensor) and getattr(data, "size", len) is None:
-        return None
-    return len(data)
-
-
-def _device_of(model: LatentModel) -> torch.device:
-    tensor = next(model.parameters(), None)
-    return next(model.buffers()).device if tensor is None else tensor.device
-
-
-def _check_settings(
-    model: LatentModel, num_samples: int, elbo_samples: int, batch_size: int, max_rows: int | None
-) -> None:
-    if not isinstance(model, LatentModel):
-        raise TypeError(f"model must be a LatentModel, such as a VAE; received {type(model).__name__}")
-    settings = {"num_samples": num_samples, "elbo_samples": elbo_samples, "batch_size": batch_size}
-    for name, value in {**settings, **({} if max_rows is None else {"max_rows": max_rows})}.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an int; received {value!r}")
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1; received {value}")
-    if model.depth > 1 and elbo_samples < 2:
-        raise ValueError(
-            f"elbo_samples must be at least 2 for a model of {model.depth} levels: active units of the deeper ones "
-            "need the noise of their means; received 1"
-        )
+def _positive(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int; received {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1; received {value}")
+    return value

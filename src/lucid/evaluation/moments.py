@@ -38,12 +38,29 @@ class Moments:
         self.mean = torch.tensor(math.nan, dtype=torch.float64)
         self._squares = torch.zeros((), dtype=torch.float64)
 
+    @classmethod
+    def unpacked(cls, count: int, mean: Tensor, squares: Tensor) -> Moments:
+        """Those that `packed` wrote down."""
+        moments = cls()
+        moments.count, moments.mean, moments._squares = count, mean, squares
+        return moments
+
+    def packed(self) -> tuple[int, Tensor, Tensor]:
+        """All there is to know: count, mean, and sum of squared deviations."""
+        return self.count, self.mean, self._squares
+
     def add(self, values: Tensor) -> None:
         """Add a batch of values, (B, ...)."""
         values = values.detach().cpu().double()
-        added = values.shape[0]
         mean = values.mean(0)
-        squares = (values - mean).square().sum(0)
+        self._join(values.shape[0], mean, (values - mean).square().sum(0))
+
+    def merge(self, others: Moments) -> None:
+        """Add all values that others have seen: what adding them as one batch would do."""
+        if others.count:
+            self._join(others.count, others.mean, others._squares)
+
+    def _join(self, added: int, mean: Tensor, squares: Tensor) -> None:
         if self.count:
             total = self.count + added
             gap = mean - self.mean

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
+
+from lucid.evaluation.figure import Figure, check_figures, rounded
 
 __all__ = ["Evaluation", "Measurement", "Row"]
 
@@ -76,6 +78,9 @@ class Evaluation:
         protocol: The data protocol, in one line.
         split: The split's name.
         seed: Of the posterior draws.
+        figures: Every figure with its estimator, those above among them, and whatever was measured besides; each has a
+            name of its own.
+        over_seeds: Of repeated evaluations, the mean of each figure over the seeds, with its error over them.
     """
 
     elbo: Measurement
@@ -91,10 +96,29 @@ class Evaluation:
     protocol: str
     split: str
     seed: int
+    figures: tuple[Figure, ...] = ()
+    over_seeds: tuple[Figure, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "figures", check_figures(self.figures))
+        object.__setattr__(self, "over_seeds", check_figures(self.over_seeds))
+
+    def with_figures(self, figures: Iterable[Figure]) -> Evaluation:
+        """The same with further figures.
+
+        Args:
+            figures: Each with a name that no other has.
+        """
+        return replace(self, figures=(*self.figures, *figures))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What speaks against figures, each with the name of the figure."""
+        return tuple(f"{figure.name}: {figure.warning}" for figure in self.figures if figure.warning)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of plain JSON values: what `evaluation.json` holds."""
-        return {
+        record: dict[str, Any] = {
             "elbo": self.elbo.to_json(),
             "log_likelihood": self.log_likelihood.to_json(),
             "importance_weighted": [at_k.to_json() for at_k in self.importance_weighted],
@@ -108,7 +132,11 @@ class Evaluation:
             "protocol": self.protocol,
             "split": self.split,
             "seed": self.seed,
+            "figures": [figure.to_json() for figure in self.figures],
         }
+        if self.over_seeds:
+            record["over_seeds"] = [figure.to_json() for figure in self.over_seeds]
+        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Evaluation:
@@ -126,6 +154,9 @@ class Evaluation:
                 "kl": tuple(record["kl"]),
                 "active_units": tuple(record["active_units"]),
                 "latent_units": tuple(record["latent_units"]),
+                # A record of an earlier lucid has none.
+                "figures": tuple(Figure.from_json(figure) for figure in record.get("figures", ())),
+                "over_seeds": tuple(Figure.from_json(figure) for figure in record.get("over_seeds", ())),
             }
             return cls(**fields)
         except (KeyError, TypeError) as error:
@@ -137,23 +168,30 @@ class Evaluation:
         """The figures as rows to print: name, value, unit, how to read it."""
         rows = [
             Row("ELBO", str(self.elbo), "nats", "lower bound on log p(x), β = 1; larger is better"),
-            Row(
-                "reconstruction",
-                _number(self.reconstruction),
-                "nats",
-                "−log p(x|z), what x still costs once z is known",
-            ),
+            self._row("reconstruction", self.reconstruction, "−log p(x|z), what x still costs once z is known"),
         ]
         for level, (kl, active, units) in enumerate(zip(self.kl, self.active_units, self.latent_units, strict=True)):
             name = f"KL, level {level}" if len(self.kl) > 1 else "KL"
             of_level = f"active units, level {level}" if len(self.kl) > 1 else "active units"
             rows += [
-                Row(name, _number(kl), "nats", "what the latent of this level costs; near 0 it has collapsed"),
+                self._row(name, kl, "what the latent of this level costs; near 0 it has collapsed"),
                 Row(of_level, f"{active} of {units}", "units", "units whose posterior mean moves with x"),
             ]
         rows += [_importance_row(at_k) for at_k in self.importance_weighted]
         bits = "—" if self.bits_per_dim is None else f"{self.bits_per_dim:.4f}"
-        return [*rows, Row("bits/dim", bits, "bits", self.bits_per_dim_note)]
+        rows.append(Row("bits/dim", bits, "bits", self.bits_per_dim_note))
+        shown = {row.name for row in rows}
+        # The rows of the importance-weighted bounds say their effective sample sizes.
+        return rows + [
+            Row(figure.name, figure.rounded(), figure.unit.removesuffix(" per example"), figure.meaning)
+            for figure in self.figures
+            if figure.name not in shown and not figure.name.startswith("effective sample size")
+        ]
+
+    def _row(self, name: str, value: float, meaning: str) -> Row:
+        """A quantity in nats, with its standard error where a figure has it."""
+        figure = next((figure for figure in self.figures if figure.name == name), None)
+        return Row(name, rounded(value, figure.standard_error) if figure else _number(value), "nats", meaning)
 
 
 def _importance_row(at_k: Measurement) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lucid.training.engine import is_main_process, was_restarted
+from lucid.training.engine import evaluating_together, is_main_process, was_restarted
 from lucid.training.fit import fit
 from lucid.training.fit_prior import FittedPrior, fit_prior
 from lucid.training.identity import describe_objective
@@ -44,6 +44,7 @@ __all__ = [
     "Trial",
     "Trials",
     "describe_objective",
+    "evaluating_together",
     "fit",
     "fit_prior",
     "fresh_copy",

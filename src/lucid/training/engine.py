@@ -10,6 +10,7 @@ import copy
 import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor  # noqa: TID251 
 from torch.nn.parallel import DistributedDataParallel
 
 from lucid.data import Share
+from lucid.evaluation import Team
 from lucid.training.networks import networks_of
 from lucid.training.precision import device_of, precision_of
 from lucid.training.settings import Settings
@@ -30,6 +32,7 @@ __all__ = [
     "OWN_BUFFERS",
     "Engine",
     "as_sharded",
+    "evaluating_together",
     "gathered",
     "gradient_norm",
     "is_main_process",
@@ -42,6 +45,8 @@ _HALF = {"bf16-mixed": torch.bfloat16, "fp16-mixed": torch.float16}
 OWN_BUFFERS = ("beta_step", "latent_shapes")
 """Buffers of lucid's models that say where training is: the same in every process, and no statistics of the data."""
 
+_PATIENCE = timedelta(days=7)
+
 _UNIT = 1_000_000
 """Parameters from which on a layer is gathered and freed by itself; smaller ones go with the rest."""
 
@@ -49,6 +54,33 @@ _UNIT = 1_000_000
 def is_main_process() -> bool:
     """Whether this process is the one that writes and speaks."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextmanager
+def evaluating_together() -> Generator[Team | None]:
+    """The processes that torchrun has started, to evaluate together; None where there is one.
+
+    They exchange a few numbers an example block, by way of the host, wherever they compute.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield None
+        return
+    started = not dist.is_initialized()
+    if started:
+        # The first may measure more than the bounds, while the others wait for it.
+        dist.init_process_group("gloo", timeout=_PATIENCE)
+    hosts: Any = None if started else dist.new_group(backend="gloo", timeout=_PATIENCE)
+
+    def total(numbers: Tensor) -> Tensor:
+        held = numbers.clone()
+        dist.all_reduce(held, dist.ReduceOp.SUM, hosts)
+        return held
+
+    try:
+        yield Team(Share(dist.get_rank(), dist.get_world_size()), total)
+    finally:
+        if started:
+            dist.destroy_process_group()
 
 
 def launch() -> str | None:
