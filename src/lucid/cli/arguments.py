@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import lucid
+from lucid.cli.evaluate_options import EVALUATE, add_evaluate_options
 from lucid.cli.train_options import add_train_options
 
 __all__ = ["make_parser"]
@@ -18,6 +19,7 @@ lucid trains variational autoencoders whose numbers can be trusted.
   lucid train digits --model conv --out runs/digits      train, and write a page to look at
   lucid evaluate runs/digits                             bounds and likelihood on the test split
   lucid sample runs/digits --num 64 --out samples.png    new examples
+  lucid freeze runs/digits digits.codec                  a codec, for lucid compress
 """
 
 _TRAIN = """\
@@ -63,6 +65,39 @@ Encoder and decoder stay as they are, and so does the run. Why it helps: docs/ho
 """
 
 
+_FREEZE = """\
+The codec computes in whole numbers, the same on every machine, and compresses data of the kind the model was trained on
+to within a hair of the model's bound. It is needed again to decompress: keep it, or compress with --embed.
+
+examples:
+  lucid freeze runs/digits digits.codec
+  lucid compress digits.codec digits:test -o test.lucid
+  lucid decompress test.lucid --codec digits.codec -o test.npy
+"""
+
+
+_COMPRESS = """\
+Inputs are .npy, .npz, idx, .csv and .parquet files, folders of images, images, and data sets by name, with a part:
+mnist:test. What comes back is what went in: the same values, types and shapes; the same pixels, names and folders, as
+PNG; the same columns. Other files in a folder, and images of another size or mode, come along as they are.
+
+examples:
+  lucid compress tiles.codec tiles/ -o tiles.lucid
+  lucid compress tiles.codec tiles/ more.npy -o all.lucid --embed         one file that opens by itself
+  lucid compress people.codec people.csv -o people.lucid
+"""
+
+
+_DECOMPRESS = """\
+Every block is checked against the SHA-256 of what was compressed: what is written is exactly that, or nothing is.
+
+examples:
+  lucid decompress tiles.lucid --codec tiles.codec -o tiles
+  lucid decompress all.lucid -o everything/                                the codec is in the file
+  lucid decompress tiles.lucid --codec tiles.codec -o some --examples 0:100
+"""
+
+
 _VARY = """\
 The K deepest latents of an example stay, the others are drawn from their priors: what all variations have in common,
 the kept latents decided. Of images, --out FILE.png has a row for each example.
@@ -96,7 +131,9 @@ def make_parser() -> argparse.ArgumentParser:
     train = _command(commands, "train", "train a model, and write a page to look at", _TRAIN)
     add_train_options(train)
     _run_with(train, "train", "train")
-    _evaluate(_command(commands, "evaluate", "measure a trained model on data it has not seen"))
+    evaluate = _command(commands, "evaluate", "measure a trained model on data it has not seen", EVALUATE)
+    add_evaluate_options(evaluate)
+    _run_with(evaluate, "evaluate", "evaluate")
     _sample(_command(commands, "sample", "draw new examples from a trained model"))
     _vary(_command(commands, "vary", "draw variations of examples: what do the deepest latents decide?", _VARY))
     _reconstruct(_command(commands, "reconstruct", "encode data and decode it again"))
@@ -106,7 +143,10 @@ def make_parser() -> argparse.ArgumentParser:
     _diagnose(_command(commands, "diagnose", "say what is collapsed in a run, why, and what to change", _DIAGNOSE))
     _report(_command(commands, "report", "write the page of a run again"))
     _recipe(_command(commands, "recipe", "train and measure as a published protocol says, and compare", _RECIPE))
-    _info(_command(commands, "info", "say what a run or a model is; without one, what is installed"))
+    _freeze(_command(commands, "freeze", "turn a trained model into a codec, which compresses without loss", _FREEZE))
+    _compress(_command(commands, "compress", "compress data without loss, with a codec", _COMPRESS))
+    _decompress(_command(commands, "decompress", "write again what was compressed", _DECOMPRESS))
+    _info(_command(commands, "info", "say what a run, a model, a codec or a .lucid file is; else what is installed"))
     return parser
 
 
@@ -133,22 +173,6 @@ def _run_with(parser: argparse.ArgumentParser, module: str, function: str) -> No
         return work(args)
 
     parser.set_defaults(run=run)
-
-
-def _evaluate(parser: argparse.ArgumentParser) -> None:
-    _model_folder(parser)
-    parser.add_argument(
-        "--data", metavar="DATA", help="what to measure a model on that is no run's (for fit-prior's: the run's data)"
-    )
-    _label(parser)
-    parser.add_argument("--num-samples", type=int, default=100, metavar="K", help="importance draws per example (100)")
-    parser.add_argument(
-        "--split", choices=["test", "validation", "train"], help="which part (test; of a file of --data, all of it)"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the draws (0)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
-    parser.add_argument("--no-report", action="store_true", help="do not write a run's report.html again")
-    _run_with(parser, "evaluate", "evaluate")
 
 
 def _sample(parser: argparse.ArgumentParser) -> None:
@@ -262,8 +286,54 @@ def _recipe(parser: argparse.ArgumentParser) -> None:
     _run_with(parser, "recipe", "recipe")
 
 
+def _freeze(parser: argparse.ArgumentParser) -> None:
+    _model_folder(parser)
+    parser.add_argument("out", metavar="OUT.codec", help="new file for the codec")
+    parser.add_argument(
+        "--calibration",
+        metavar="DATA",
+        help="data that shows the ranges of the model's values (the run's training part)",
+    )
+    parser.add_argument("--examples", type=int, default=512, metavar="N", help="how many examples of it (512)")
+    _run_with(parser, "freeze", "freeze")
+
+
+def _compress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("codec", metavar="CODEC", help="file that lucid freeze wrote")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="a file, a folder of images, or NAME:PART")
+    parser.add_argument("-o", "--out", required=True, metavar="OUT.lucid", help="new file")
+    parser.add_argument("--embed", action="store_true", help="put the codec into the file, which then opens by itself")
+    _workers(parser)
+    parser.add_argument(
+        "--block-size",
+        type=int,
+        metavar="N",
+        help="examples in a block (by size, up to 16384): fewer can be read without the others, and cost more",
+    )
+    _run_with(parser, "compress", "compress")
+
+
+def _decompress(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE.lucid", help="file that lucid compress wrote")
+    parser.add_argument("--codec", metavar="CODEC", help="the codec that made it, where it is not in the file")
+    parser.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        metavar="OUT",
+        help="new file or folder; with / at the end, a folder for what was one file",
+    )
+    parser.add_argument("--examples", metavar="A:B", help="examples A to B - 1 alone, counted through all inputs")
+    _workers(parser)
+    _run_with(parser, "decompress", "decompress")
+
+
+def _workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes; the result is the same (1)")
+
+
 def _info(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="DIR", nargs="?", help="a run, or a model's folder")
+    parser.add_argument("folder", metavar="PATH", nargs="?", help="a run, a model's folder, a codec or a .lucid file")
     _run_with(parser, "info", "info")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import torch
 
 import lucid
 from lucid.cli.opening import open_model
+from lucid.cli.words import print_lines
+from lucid.evaluation import Figure
 from lucid.models import LatentModel, TopDownVAE, VAEConfig
 from lucid.training import Run
 
@@ -20,11 +22,16 @@ __all__ = ["info"]
 
 
 def info(args: argparse.Namespace) -> int:
-    """Say what a run or a model is; without one, what is installed."""
+    """Say what a run, a model, a codec or a .lucid file is; without one, what is installed."""
     if args.folder is None:
-        _print(_installed())
+        print_lines(_installed())
         return 0
     path = Path(args.folder)
+    if path.is_file():
+        from lucid.cli.codec_words import described_file
+
+        print_lines(described_file(path))
+        return 0
     lines: dict[str, str] = {}
     if (path / "run.json").exists():
         run = Run(path)
@@ -34,7 +41,7 @@ def info(args: argparse.Namespace) -> int:
         objective = run.objective()
         lines["objective"] = "given from Python" if objective is None else repr(objective)
     lines |= _described(open_model(args.folder))
-    _print(lines)
+    print_lines(lines)
     return 0
 
 
@@ -69,6 +76,7 @@ def _described(model: LatentModel) -> dict[str, str]:
     for name, figures in model.figures.items():
         if "log_likelihood" in figures:
             lines[name] = _evaluated(figures)
+            lines |= _further(name, figures.get("figures", ()))
     fitted = model.figures.get("fit_prior")
     if fitted is not None:
         lines["fitted prior"] = _fitted(fitted)
@@ -110,14 +118,16 @@ def _evaluated(figures: Mapping[str, Any]) -> str:
     )
 
 
+def _further(part: str, figures: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Every other figure of an evaluation but those of each level; `lucid evaluate` prints how to read them."""
+    said = ("log-likelihood, k", "effective sample size", "bits/dim")
+    found = [Figure.from_json(figure) for figure in figures if not figure["name"].startswith(said)]
+    found = [one for one in found if ", level " not in one.name]
+    return {f"{part}: {one.name}": f"{one.rounded()} {one.unit}" + (" (!)" if one.warning else "") for one in found}
+
+
 def _fitted(figures: Mapping[str, Any]) -> str:
     """Also of a model that was written before gains were."""
     gain = figures.get("gain")
     gained = f", {gain['value']:+.2f} ± {gain['standard_error']:.2f} nats ({gain['split']})" if gain else ""
     return f"{figures['prior']}, of the run {figures['run']}{gained}"
-
-
-def _print(lines: dict[str, str]) -> None:
-    width = max(len(name) for name in lines)
-    for name, text in lines.items():
-        print(f"{name:<{width}}  {text}")
