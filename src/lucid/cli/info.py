@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 import lucid
+from lucid.cli.evaluated import provenance, unit_of
 from lucid.cli.opening import open_model
 from lucid.cli.words import print_lines
 from lucid.evaluation import Figure
+from lucid.evaluation.figure import rounded
 from lucid.models import LatentModel, TopDownVAE, VAEConfig
 from lucid.training import Run
 
@@ -40,8 +42,13 @@ def info(args: argparse.Namespace) -> int:
         lines["trained"] = f"{max(steps, default=0)} steps"
         objective = run.objective()
         lines["objective"] = "given from Python" if objective is None else repr(objective)
-    lines |= _described(open_model(args.folder))
-    print_lines(lines)
+    model = open_model(args.folder)
+    print_lines(lines | _described(model))
+    for part, figures in model.figures.items():
+        further = _further(figures.get("figures", ()))
+        if further:
+            print(f"\nfigures of {part}")
+            print_lines(further)
     return 0
 
 
@@ -76,7 +83,6 @@ def _described(model: LatentModel) -> dict[str, str]:
     for name, figures in model.figures.items():
         if "log_likelihood" in figures:
             lines[name] = _evaluated(figures)
-            lines |= _further(name, figures.get("figures", ()))
     fitted = model.figures.get("fit_prior")
     if fitted is not None:
         lines["fitted prior"] = _fitted(fitted)
@@ -113,17 +119,28 @@ def _posterior(model: LatentModel) -> str:
 def _evaluated(figures: Mapping[str, Any]) -> str:
     likelihood, bits = figures["log_likelihood"], figures.get("bits_per_dim")
     return (
-        f"log-likelihood {likelihood['value']:.2f} ± {likelihood['standard_error']:.2f} nats "
+        f"log-likelihood {rounded(likelihood['value'], likelihood['standard_error'])} nats "
         f"({likelihood['estimator']})" + (f", {bits:.3f} bits/dim" if bits is not None else "")
     )
 
 
-def _further(part: str, figures: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _further(figures: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Every other figure of an evaluation but those of each level; `lucid evaluate` prints how to read them."""
     said = ("log-likelihood, k", "effective sample size", "bits/dim")
     found = [Figure.from_json(figure) for figure in figures if not figure["name"].startswith(said)]
     found = [one for one in found if ", level " not in one.name]
-    return {f"{part}: {one.name}": f"{one.rounded()} {one.unit}" + (" (!)" if one.warning else "") for one in found}
+    return {
+        f"  {one.name}": f"{one.rounded()} {unit_of(one)}" + (" (!)" if one.warning else "") + _by(one) for one in found
+    }
+
+
+def _by(figure: Figure) -> str:
+    """How a figure was made: estimator, draws, examples, seed, and the day, as far as they are known."""
+    draws, examples, seed = provenance(figure)
+    named = ((f"{draws} draws", draws), (f"{examples} examples", examples), (f"seed {seed}", seed))
+    said = [figure.estimator, *(text for text, there in named if there)]
+    said += [str(figure.details["measured"])] if "measured" in figure.details else []
+    return f"; {', '.join(said)}"
 
 
 def _fitted(figures: Mapping[str, Any]) -> str:
