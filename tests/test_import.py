@@ -9,14 +9,19 @@ import sys
 import pytest
 
 
-def modules_after(statement: str) -> set[str]:
-    """Top-level modules that a statement loads in a fresh interpreter that has loaded torch."""
+def loaded_by(statement: str) -> set[str]:
+    """Modules that a statement loads in a fresh interpreter that has loaded torch."""
     code = (
         f"import sys, json, torch; before = set(sys.modules); {statement}; "
         "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+    return set(json.loads(done.stdout))
+
+
+def modules_after(statement: str) -> set[str]:
+    """The top-level modules among them."""
+    return {name.partition(".")[0] for name in loaded_by(statement)}
 
 
 def test_import_lucid_costs_torch_and_nothing_more() -> None:
@@ -41,6 +46,13 @@ def test_import_lucid_costs_torch_and_nothing_more() -> None:
 )
 def test_rooms_load_heavy_libraries_on_first_use(statement: str, heavy: set[str]) -> None:
     assert not modules_after(statement) & heavy
+
+
+def test_no_room_loads_the_compiler() -> None:
+    """Which takes as long as PyTorch itself, for every command and every process that decodes blocks."""
+    loaded = loaded_by("import lucid.models, lucid.codec, lucid.evaluation, lucid.data, lucid.training, lucid.cli")
+    assert "lucid.models.output" in loaded
+    assert not loaded & {"torch._dynamo", "torch._inductor"}
 
 
 def test_an_import_changes_nothing_global() -> None:

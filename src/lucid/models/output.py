@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from functools import partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -58,11 +61,21 @@ class Output:
             return (sigmoid.logits_of(emitted) if self._opaque_sigmoid else emitted), emitted
         return _watched(decoder, h, source)
 
-    @torch.compiler.disable(  # pyright: ignore[reportUntypedFunctionDecorator]
-        reason="whether decoders[0] ends in a sigmoid is found out by running it once: call model(x) before compiling"
-    )
     def _look(self, decoder: Module, h: Tensor, source: str) -> tuple[Tensor, Tensor]:
         """Run the decoder once where autograd records what it does, compiled code apart."""
+        look: Callable[[Module, Tensor, str], tuple[Tensor, Tensor]] = self._recorded
+        if "torch._dynamo" in sys.modules:  # the caller may be compiled
+            look = cast("Any", torch.compiler.disable)(look)
+        return look(decoder, h, source)
+
+    # What `torch.compiler.disable` sets. The decorator itself would load the whole compiler, seconds for every import.
+    _look._torchdynamo_disable = True  # pyright: ignore[reportFunctionMemberAccess]
+    _look._torchdynamo_disable_msg = (  # pyright: ignore[reportFunctionMemberAccess]
+        "whether decoders[0] ends in a sigmoid is found out by running it once: call model(x) before compiling"
+    )
+
+    def _recorded(self, decoder: Module, h: Tensor, source: str) -> tuple[Tensor, Tensor]:
+        """Logits and output of a decoder that is seen for the first time."""
         with_grad = torch.is_grad_enabled()
         with torch.inference_mode(False), torch.enable_grad():
             # What inference mode made cannot be recorded; its copy can.
