@@ -176,6 +176,8 @@ def _open(
         outcome.refused[sample.name] += 1
         if not str(error):
             outcome.failures.append(f"{sample.name}: refused without a word; {data[:64].hex()}")
+        if _lacked_memory(error):
+            outcome.failures.append(f"{sample.name}: refused for want of memory alone; {data[:64].hex()}")
     except BaseException as error:  # whatever it is, it must not come out of a file
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -186,6 +188,15 @@ def _open(
         else:
             outcome.failures.append(f"{sample.name}: other content was accepted; {data[:64].hex()}")
     outcome.slowest = max(outcome.slowest, resource.getrusage(resource.RUSAGE_SELF).ru_utime - before)
+
+
+def _lacked_memory(error: BaseException | None) -> bool:
+    """Whether it was the machine that refused: nothing had looked how much the file asks for."""
+    while error is not None:
+        if isinstance(error, MemoryError) or "allocate" in str(error):
+            return True
+        error = error.__cause__
+    return False
 
 
 @contextmanager

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.codec.small import bits, bits_codec, bits_model, greys, greys_codec
+from tests.codec.small import bits, bits_codec, bits_model, greys, greys_codec, trained
 
 import lucid.codec
 import lucid.nn as nn
-from lucid.codec import Codec, CodecError, Reader
+from lucid.codec import Codec, CodecError, Reader, freeze
 from lucid.codec.container.header import read_header
 from lucid.codec.container.index import block_check, index_bytes, read_index
 from lucid.codec.container.source import Source
-from lucid.distributions import DiscretisedLogistic
-from lucid.models import VAE, VAEConfig
+from lucid.distributions import Column, DiscretisedLogistic
+from lucid.models import VAE, DataProtocol, VAEConfig, create
 
 
 def same_bits(a: Any, b: Any) -> bool:
@@ -231,6 +231,21 @@ def test_a_rate_adds_up_and_lies_at_the_bound_of_the_frozen_model() -> None:
     text = str(rate)
     for word in ("file", "net", "−ELBO, frozen", "−ELBO, model", "excess", "encode", "decode", "2,000 examples"):
         assert word in text
+
+
+def test_a_rate_of_a_table_says_that_the_bound_leaves_out_which_values_are_missing() -> None:
+    """Half of the values missing at random: a bit for each number in the file, and none in the bound."""
+    schema = tuple(Column(name, "categorical", ("x", "y", "z")) for name in "abcdef")
+    model = create("mlp", DataProtocol("toy", "table", (6,), columns=tuple("abcdef"), schema=schema), size=1)
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 3, (2000, 6), generator=stream).float()
+    x[torch.rand(x.shape, generator=stream) < 0.5] = torch.nan
+    assert isinstance(model, VAE)
+    rate = freeze(trained(model, x, 100), x[:200]).rate(x)
+    assert rate.stored_blocks == 0
+    assert rate.missing == int(x.isnan().sum())
+    assert 0.97 < rate.net - rate.frozen.bits_per_dim < 1.03
+    assert f"leaves out where the {rate.missing:,} missing values are" in str(rate)
 
 
 def test_a_rate_needs_examples() -> None:

@@ -101,6 +101,9 @@ def test_examples_come_back_whatever_the_pieces_and_the_blocks(
     assert torch.equal(torch.cat([whole[:0], *reader.blocks()]), whole)
     for start in range(len(whole) + 1):
         assert torch.equal(reader.examples(start, min(start + 3, len(whole))), whole[start : start + 3])
+        pieces = [*reader.blocks(start, min(start + 9, len(whole)))]
+        assert torch.equal(torch.cat([whole[:0], *pieces]), whole[start : start + 9])
+        assert all(0 < len(piece) <= block for piece in pieces) or not len(whole)
 
 
 def test_a_file_of_one_block_costs_thirteen_bytes_beside_its_payload() -> None:
@@ -156,6 +159,8 @@ def test_another_codec_and_the_examples_that_are_not_there() -> None:
         Reader(data, StandIn(name="another"))
     with pytest.raises(ValueError, match=r"within 0 … 5, in order; received 3 … 7"):
         Reader(data, StandIn()).examples(3, 7)
+    with pytest.raises(ValueError, match=r"within 0 … 5, in order; received 3 … 7"):
+        Reader(data, StandIn()).blocks(3, 7)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +204,9 @@ def test_progress_is_told_after_each_block() -> None:
     said.clear()
     list(Reader(data, StandIn()).blocks(progress=lambda done, total: said.append((done, total))))
     assert said == [(10, 25), (20, 25), (25, 25)]
+    said.clear()
+    list(Reader(data, StandIn()).blocks(8, 23, progress=lambda done, total: said.append((done, total))))
+    assert said == [(2, 15), (12, 15), (15, 15)]
 
 
 # Places on disk

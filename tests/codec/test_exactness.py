@@ -11,27 +11,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.codec.small import greys, greys_codec
+from tests.codec.small import greys
+from tests.codec.surroundings import SURROUNDINGS
+
+import lucid.codec
 
 ROOT = Path(__file__).parents[2]
+CODEC = Path(__file__).parent / "golden" / "greys.codec"
+"""A chain of two levels with a learned prior, trained on such data."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made, codec, x = tmp_path_factory.mktemp("coded"), greys_codec(), greys(90, 5).numpy()
+    made, codec, x = tmp_path_factory.mktemp("coded"), lucid.codec.load(CODEC), greys(90, 5).numpy()
     codec.save(made / "x.codec")
     np.save(made / "x.npy", x)
     (made / "x.lucid").write_bytes(codec.compress(x))
     return made
 
 
-@pytest.mark.parametrize(
-    ("threads", "environment"),
-    [
-        (1, {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}),
-        (2, {"ATEN_CPU_CAPABILITY": "avx2"}),
-    ],
-)
+@pytest.mark.parametrize(("threads", "environment"), SURROUNDINGS)
 def test_a_file_is_the_same_and_opens_elsewhere(folder: Path, threads: int, environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "tests.codec.coded", str(folder), str(threads)]
     done = subprocess.run(

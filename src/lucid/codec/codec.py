@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,8 @@ from lucid.codec.form import form_from_file, form_to_file
 from lucid.codec.inputs.arrays import ArrayForm, levels_of, restored
 from lucid.codec.layout import Layout
 from lucid.codec.network.fixed import FixedNetwork
-from lucid.codec.record import Json, identity_of, layout_from_parts, layout_to_parts, narrowed
+from lucid.codec.pinned import pinned
+from lucid.codec.record import Json, check_size, identity_of, layout_from_parts, layout_to_parts, narrowed
 from lucid.io import read_verified, write_tensors
 from lucid.io.files import json_text, parse_json, require_file
 from lucid.models import LatentModel
@@ -39,6 +40,8 @@ _TEXT = "lucid.codec"
 _NETWORK, _LAYOUT = "network/", "layout/"
 _LEAST_BYTES = 12
 _MOST_BYTES = 1 << 32
+_MEMORY, _MEMORY_PER_BYTE = 1 << 29, 16
+"""Bytes that a codec's tables, and the few examples it is tried on, may take: so many, and for each byte it has."""
 # What a forged codec can make fail in the arithmetic below us, all of which means that its parts do not fit together.
 _MISFITS = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError),
@@ -86,6 +89,7 @@ class Codec:
         """SHA-256 of all that decides what the codec does, hexadecimal. A file opens with this identity alone."""
         return self._identity
 
+    @pinned()
     def compress(
         self,
         x: Array,
@@ -125,6 +129,7 @@ class Codec:
             writer.add(levels)
         return file.getvalue()
 
+    @pinned()
     def decompress(self, data: bytes | bytearray | memoryview, *, workers: int = 1) -> Array:
         """The array that `compress` was given: the same kind, type and shape, bit for bit.
 
@@ -137,8 +142,9 @@ class Codec:
 
         Raises:
             CodecError: It is damaged, no .lucid file, or made by another codec.
+            TypeError: `data` is something else than bytes, such as a path.
         """
-        return _array_of(Reader(data, self), workers)
+        return _array_of(Reader(_bytes(data), self), workers)
 
     def levels_of(self, x: Array) -> tuple[Tensor, ArrayForm]:
         """The levels of an array, int64 (N, *shape), and what it takes to make it again.
@@ -152,6 +158,7 @@ class Codec:
         """The array that had these levels."""
         return restored(levels, form, self.layout.data)
 
+    @pinned()
     def rate(self, x: Array, model: LatentModel | None = None, *, seed: int = 0) -> Rate:
         """What compressing an array costs, and what the bound says it should.
 
@@ -165,6 +172,8 @@ class Codec:
         """
         from lucid.codec.rate import measure  # which measures codecs
 
+        if model is not None and not isinstance(model, LatentModel):
+            raise TypeError(f"model must be the LatentModel that was frozen; received {type(model).__name__}")
         return measure(self, self.levels_of(x)[0], model, seed)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -205,14 +214,18 @@ class Codec:
         return f"Codec({self.identity[:8]}…, {shape} of {levels}, {len(self.layout.latents)} latents)"
 
 
+@pinned()
 def load(origin: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Codec:
     """Open a codec. Nothing in it is ever executed; it is proven anew that no sum in it can overflow.
 
     Args:
         origin: The path or the bytes of a .codec file.
 
+    However it was forged, opening it takes at most 1 GiB of memory, and 64 times the size of the file.
+
     Raises:
         FileNotFoundError: Nothing is there.
+        ValueError: A folder, or something else than a regular file, is there.
         CodecError: It is no codec, damaged, or would not do here what it did where it was made.
     """
     if isinstance(origin, (bytes, bytearray, memoryview)):
@@ -221,13 +234,24 @@ def load(origin: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Cod
     return _read(file, repr(str(file)))
 
 
+@pinned()
 def decompress(data: bytes | bytearray | memoryview, *, workers: int = 1) -> Array:
     """The array of a file that carries its codec (`compress(x, embed=True)`).
 
     Raises:
+        TypeError: `data` is something else than bytes, such as a path.
         CodecError: It is damaged, no .lucid file, or carries no codec.
     """
-    return _array_of(Reader(data), workers)
+    return _array_of(Reader(_bytes(data)), workers)
+
+
+def _bytes(data: Any) -> Any:
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(
+            f"decompress takes the bytes of a .lucid file; received {type(data).__name__}. A file is opened by "
+            "lucid.codec.Reader, or by `lucid decompress`"
+        )
+    return data
 
 
 def _array_of(reader: Reader, workers: int) -> Array:
@@ -286,16 +310,29 @@ def _read(path: Path, name: str) -> Codec:
 def _from_parts(description: Json, tensors: dict[str, Tensor]) -> Codec:
     weights = {name.removeprefix(_NETWORK): t for name, t in tensors.items() if name.startswith(_NETWORK)}
     others = {name.removeprefix(_LAYOUT): t for name, t in tensors.items() if name.startswith(_LAYOUT)}
-    network = FixedNetwork.from_parts(description["network"], weights)
+    memory = _memory_for(tensors)
+    network = FixedNetwork.from_parts(description["network"], weights, memory)
     layout = layout_from_parts(description.get("layout"), others)
+    check_size(layout, network.inputs, memory)
     codec = Codec(network, layout)
-    _check_that_it_codes(codec)
+    check_that_it_codes(codec)
     return codec
 
 
-def _check_that_it_codes(codec: Codec) -> None:
-    """Two examples there and back: whatever does not fit together comes out here, and not in the midst of a file."""
+def _memory_for(tensors: Mapping[str, Tensor]) -> int:
+    return _MEMORY + _MEMORY_PER_BYTE * sum(tensor.nbytes for tensor in tensors.values())
+
+
+def check_that_it_codes(codec: Codec) -> None:
+    """Two examples there and back: whatever does not fit together comes out here, and not in the midst of a file.
+
+    Raises:
+        CodecError: They do not come back.
+        ValueError: It takes more memory than a codec of its size is allowed while it is opened.
+    """
+    codec.network.limit(_memory_for(codec._tensors))  # pyright: ignore[reportPrivateUsage]
     levels = torch.zeros(2, *codec.layout.data.shape, dtype=torch.int64)
     found, _ = codec.coder.decode(codec.coder.encode(levels, bytes(32)), 2)
     if not torch.equal(found, levels):
         raise CodecError("the codec is damaged: what it encodes does not come back")
+    codec.network.limit(None)

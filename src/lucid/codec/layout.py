@@ -8,10 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["MOST_COUNT", "DataLayout", "Described", "Grid", "LatentLayout", "Layout"]
+__all__ = ["MOST_COUNT", "MOST_MARK", "DataLayout", "Described", "Grid", "LatentLayout", "Layout"]
 
 MOST_COUNT = 2**31 - 2
 """The greatest count that is coded: symbols of the entropy coder have 32 bits."""
+MOST_MARK = 33
+"""Of `Grid.shared`: the last tier's."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Grid:
         step: (*shape), powers of two.
         cells: (*shape), how many.
         shared: (*shape), which are drawn from the generator that both sides share. Bool: the collapsed ones. Or uint8:
-            1 for these, 2 for weak ones that are so drawn for the first examples of a block only, 0 for the others.
+            1 for these, 0 for what is always coded, and 1 + t for the weak ones of tier t, drawn until the block has
+            grown enough to pay for them; see `lucid.codec.coding.entries`.
     """
 
     standardised: bool

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bound", "Rate", "measure"]
 
-_ROWS = 64
+_MOST_ROWS, _NUMBERS = 512, 1 << 19  # of a batch, and its numbers of x: as many as the coder takes at a time
 _DRAWS = 4
 
 
@@ -52,6 +52,9 @@ class Rate:
     A file is its blocks and the header and index around them. A coded block is the seed that its first examples were
     coded with (the initial bits of bits back, which are its proof of integrity too) and, beyond it, the net.
 
+    Of a table, the file also says which values are missing. The bounds do not: −ELBO is of the values that are there,
+    given which ones they are. With many missing values the excess is mostly that mask, outside the model.
+
     Attributes:
         num_examples: How many.
         num_features: Numbers in an example, the "dim" of bits/dim.
@@ -65,6 +68,7 @@ class Rate:
         encode_seconds: From levels to a file.
         decode_seconds: Back.
         stages: Of those, seconds in the networks, in tables and in the entropy coder, encoding and decoding.
+        missing: Values that a table lacks.
     """
 
     num_examples: int
@@ -79,6 +83,7 @@ class Rate:
     encode_seconds: float
     decode_seconds: float
     stages: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    missing: int = 0
 
     @property
     def file(self) -> float:
@@ -108,11 +113,14 @@ class Rate:
             ),
             ("−ELBO, frozen", *_bound_words(self.frozen)),
             *([("−ELBO, model", *_bound_words(self.model))] if self.model else []),
-            ("excess", f"{100 * self.excess:+.2f} %", "file above −ELBO"),
+            ("excess", f"{100 * self.excess:+.2f} %", f"file above −ELBO{self._mask_words()}"),
             *(self._time(name, seconds) for name, seconds in self._seconds()),
         ]
         wide = max(len(value) for _, value, _ in rows)
         return "\n".join(f"{name:<14} {value:>{wide}}  {note}".rstrip() for name, value, note in rows)
+
+    def _mask_words(self) -> str:
+        return f", which leaves out where the {self.missing:,} missing values are" if self.missing else ""
 
     def _seconds(self) -> list[tuple[str, float]]:
         return [("encode", self.encode_seconds), ("decode", self.decode_seconds)]
@@ -188,6 +196,7 @@ def measure(codec: Codec, levels: Tensor, model: LatentModel | None, seed: int) 
         model=None if model is None else _bound_of_model(codec, model, levels, seed),
         encode_seconds=half_way - start,
         decode_seconds=end - half_way,
+        missing=int((levels < 0).sum()),
         stages={
             "encode": {stage: between[stage] - before[stage] for stage in after},
             "decode": {stage: after[stage] - between[stage] for stage in after},
@@ -216,7 +225,7 @@ def _bound(
     """−ELBO from several draws of each example, in bits/dim."""
     stream = torch.Generator(device).manual_seed(seed)
     total, variance = 0.0, 0.0
-    for part in levels.split(_ROWS):
+    for part in levels.split(max(1, min(_MOST_ROWS, _NUMBERS // levels[0].numel()))):
         found = torch.stack([elbo(part, stream) for _ in range(_DRAWS)])
         total -= float(found.mean(0).sum())
         variance += float(found.var(0).sum()) / _DRAWS

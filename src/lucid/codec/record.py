@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from lucid.codec.errors import CodecError
-from lucid.codec.layout import DataLayout, Described, Grid, LatentLayout, Layout
+from lucid.codec.layout import MOST_MARK, DataLayout, Described, Grid, LatentLayout, Layout
+from lucid.codec.network.operations import Spec
 
-__all__ = ["identity_of", "layout_from_parts", "layout_to_parts", "narrowed"]
+__all__ = ["check_size", "identity_of", "layout_from_parts", "layout_to_parts", "narrowed"]
 
 _MOST_LATENTS = 4096
 _MOST_CELLS = 1 << 17
 _MOST_LEVELS = 1 << 20
+_BYTES_OF_CELL, _BYTES_OF_LEVEL = 64, 128  # that coding needs
 _MOST_PARTS = 4096
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
 Json = dict[str, Any]
@@ -98,6 +100,31 @@ def layout_from_parts(parts: Any, tensors: Mapping[str, Tensor]) -> Layout:
     return layout
 
 
+def check_size(layout: Layout, inputs: Mapping[str, Spec], memory: int) -> None:
+    """Refuse a layout whose examples are not those of the network, or whose coding takes too much memory.
+
+    Args:
+        layout: What is coded.
+        inputs: Of the network.
+        memory: Bytes.
+
+    Raises:
+        CodecError: As said.
+    """
+    shapes = {"x": layout.data.shape} | {f"z{latent.level}": latent.shape for latent in layout.latents}
+    for name, shape in shapes.items():
+        if name in inputs and inputs[name].shape != shape:
+            raise CodecError(f"the codec is damaged: {name} has the shape {shape} in one place, and another elsewhere")
+    grids = [latent.grid for latent in layout.latents if latent.grid is not None]
+    kinds = {kind for g in grids for kind in zip(g.cells.flatten().tolist(), g.step.flatten().tolist(), strict=True)}
+    cells, levels = sum(cells for cells, _ in kinds), math.prod(layout.data.shape)
+    if _BYTES_OF_CELL * cells + _BYTES_OF_LEVEL * levels > memory:
+        raise CodecError(
+            f"the codec is damaged: {cells} cells of grids and {levels} numbers in an example take more than the "
+            f"{memory >> 20} MiB that are allowed for its size"
+        )
+
+
 def _latent_to_parts(latent: LatentLayout, tensors: dict[str, Tensor]) -> Json:
     grid, name = latent.grid, f"z{latent.level}"
     assert grid is not None, "a layout has grids once it has been calibrated"
@@ -121,8 +148,8 @@ def _latent_from_parts(given: _Checked) -> LatentLayout:
     cells = given.tensor(f"{name}.cells", shape).long()
     shared = given.tensor(f"{name}.shared", shape)
     if shared.dtype != torch.bool:
-        if shared.is_floating_point() or not bool(((shared >= 0) & (shared <= 2)).all()):
-            raise CodecError(f"the codec is damaged: what is shared of {name} must be 0, 1 or 2")
+        if shared.is_floating_point() or not bool(((shared >= 0) & (shared <= MOST_MARK)).all()):
+            raise CodecError(f"the codec is damaged: what is shared of {name} must be 0 to {MOST_MARK}")
         shared = shared.to(torch.uint8)
     mantissa = torch.frexp(step)[0]
     if not bool((mantissa == 0.5).all()) or not bool(((step >= 2.0**-64) & (step <= 2.0**64)).all()):

@@ -10,6 +10,8 @@ import pytest
 import torch
 from tests.codec.coding.cases import CASES, Case, code_of, generator
 
+from lucid.codec.coding.bits import BernoulliCode
+from lucid.codec.coding.categorical import categorical_code
 from lucid.codec.coding.stack import Stack
 from lucid.codec.errors import CodecError
 
@@ -55,6 +57,21 @@ def test_extreme_parameters_and_levels_come_back(case: Case, spread: float) -> N
     code_of(distribution, levels).push(bottom, symbols(levels))
     assert np.array_equal(code_of(distribution, levels).pop(bottom), symbols(levels))
     assert bottom.payload() == payload
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_an_integer_are_as_the_last_of_a_table() -> None:
+    """A cast of them would be undefined, and another on another processor."""
+    ones = np.ones(3, dtype=np.int32)
+    payloads: list[bytes] = []
+    for size in (1e3, 1e300):
+        bottom = stack()
+        BernoulliCode(np.full(3, size)).push(bottom, ones)
+        BernoulliCode(np.full(3, -size)).push(bottom, 0 * ones)
+        categorical_code(np.array([[size, -size]] * 3)).push(bottom, 0 * ones)
+        payloads.append(bottom.payload())
+    assert payloads[0] == payloads[1]
+    assert len(payloads[0]) == len(stack().payload())
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "logistic of 17", "categorical of 5", "ordered", "poisson"])

@@ -1,8 +1,9 @@
 """Run as a program: the outputs of a stored network, as their hash, in the surroundings it was started in.
 
-    python -m tests.codec.network.evaluated FOLDER integers|floats BATCH THREADS
+    python -m tests.codec.network.evaluated FOLDER BATCH THREADS
 
-`floats` puts a float32 network in the place of the integers: the tests of exactness must notice.
+It says two hashes: of "integers", and of "floats", a float32 network in their place, which the tests of exactness must
+notice.
 """
 
 from __future__ import annotations
@@ -63,5 +64,8 @@ def hashed(folder: Path, arithmetic: str, batch: int) -> str:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[4]))
-    sys.stdout.write(hashed(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    torch.set_num_threads(int(sys.argv[3]))
+    said = {
+        arithmetic: hashed(Path(sys.argv[1]), arithmetic, int(sys.argv[2])) for arithmetic in ("integers", "floats")
+    }
+    sys.stdout.write(json.dumps(said))

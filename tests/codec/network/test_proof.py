@@ -17,6 +17,7 @@ from lucid.codec.network.fixed import FixedNetwork
 from lucid.codec.network.graph import Graph, Node
 from lucid.codec.network.operations import LIMIT, Spec
 from lucid.codec.network.operations.base import shifted
+from lucid.codec.network.operations.lookup import Interpolate
 from lucid.codec.network.operations.products import Linear, Matmul
 from lucid.codec.network.proof import FixedNode
 from lucid.codec.network.reference import EVALUATE
@@ -87,6 +88,27 @@ def test_a_product_of_two_activations_is_bounded() -> None:
         FixedNetwork({**inputs, "b": Spec((4, 2), 0, -bound, bound * 2)}, {}, [node], {"out": "n"})
     network = FixedNetwork(inputs, {}, [node], {"out": "n"})
     assert 4 * bound * bound <= network.proved["n"].partial < LIMIT
+
+
+def test_the_lines_of_a_table_are_bounded_where_they_are_computed() -> None:
+    """Far from zero, slope · x is large where the value is not."""
+    far = 2**40
+
+    def network(slope: int, reach: int = 8) -> FixedNetwork:
+        tables = {
+            name: Spec((2,), 0, value, value, constant=torch.full((2,), value))
+            for name, value in (("values", 3), ("slopes", slope))
+        }
+        node = FixedNode("n", Interpolate(0, far), ("x", "values", "slopes"), 0)
+        return FixedNetwork({"x": Spec((1,), 0, far, far + reach)}, tables, [node], {"out": "n"})
+
+    run = network(2**12).start(1)
+    run.feed("x", torch.tensor([[far + 5.0]], dtype=torch.float64))
+    assert run.read("out").item() == 3 + 2**12 * 4
+    with pytest.raises(ValueError, match=r"interpolate 'n' overflows: a number on the way can reach 2\^53"):
+        network(2**13)
+    with pytest.raises(ValueError, match="interpolate 'n' overflows"):
+        network(2**12 - 1, far + 2**30)
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

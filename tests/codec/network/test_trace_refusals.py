@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lucid.codec import freeze
+from lucid.codec.network.graph import Graph
 from lucid.codec.network.trace import trace
-from lucid.distributions import Column, Laplace
+from lucid.distributions import Categorical, Column, Laplace
 from lucid.models import VAE, Condition, DataProtocol, VAEConfig, create
 
 VECTOR = DataProtocol("toy", "vector", (6,), levels=2)
@@ -59,6 +61,51 @@ def test_networks_that_mix_the_examples_of_a_batch(mix: Callable[[Tensor], Tenso
     told = refused(model_of(mix), torch.rand(5, 6).round())
     assert "the parameter q0.loc of an example is another where the model sees it alone" in told
     assert "mixes the examples of a batch" in told
+
+
+def test_numbers_that_are_not_finite_are_not_taken_for_a_mixed_batch() -> None:
+    assert "must be finite; received nan in example 2" in refused(
+        model_of(torch.tanh), torch.where(torch.arange(5)[:, None] == 2, torch.nan, torch.zeros(5, 6))
+    )
+    assert "the parameter q0.loc that the model computes is nan" in refused(
+        model_of(lambda h: h * torch.nan), torch.rand(5, 6).round()
+    )
+
+
+def test_a_traced_form_that_disagrees_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Graph, "evaluate", _off(Graph.evaluate))
+    told = refused(model_of(torch.tanh), torch.rand(5, 6).round())
+    assert "of one example is another in the form that was traced than in the model, by up to 1" in told
+    assert "batch" not in told
+
+
+def _off(evaluate: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
+    return lambda graph, inputs: {name: value + 1 for name, value in evaluate(graph, inputs).items()}
+
+
+def test_no_graph_is_printed_of_a_decision_by_a_value(capfd: pytest.CaptureFixture[str]) -> None:
+    refused(model_of(lambda h: h if h.max() > 0 else -h), torch.rand(5, 6).round())
+    assert capfd.readouterr() == ("", "")
+
+
+class Masked(nn.Module):
+    def __init__(self, mask: float) -> None:
+        super().__init__()
+        self.layer, self.mask = nn.Linear(2, 18), mask
+
+    def forward(self, z: Tensor) -> Tensor:
+        logits = self.layer(z).unflatten(1, (3, 6))
+        return logits.masked_fill(torch.arange(3)[:, None] > 1, self.mask).flatten(1)
+
+
+@pytest.mark.parametrize("mask", [-1e9, torch.finfo(torch.float32).min, -torch.inf])
+def test_logits_may_be_masked_out(mask: float) -> None:
+    config = VAEConfig(encoders=[nn.Linear(6, 4)], decoders=[Masked(mask)], likelihood=Categorical(3))
+    codec = freeze(VAE(config), torch.rand(20, 6).round() / 2)
+    x = torch.rand(50, 6).round() / 2
+    again = codec.decompress(codec.compress(x))
+    assert isinstance(again, Tensor)
+    assert torch.equal(again, x)
 
 
 def test_batch_statistics() -> None:

@@ -37,7 +37,8 @@ class BernoulliCode:
     def __init__(self, logits: Floats) -> None:
         index = logits * _RESOLUTION
         index += _REACH * _RESOLUTION + 0.5
-        # Within what an int64 holds; `clip` then holds it to the table.
+        # Before the cast: what a number beyond int64 becomes differs between processors.
+        np.clip(index, 0.0, 2.0 * _REACH * _RESOLUTION, out=index)
         self._masses = np.take(_rows(), index.astype(np.int64), mode="clip").view(np.float64).reshape(-1, 2)
 
     def push(self, stack: Stack, symbols: Symbols) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from time import perf_counter
 from typing import Protocol, Self
 
@@ -14,21 +13,21 @@ from lucid.codec.coding.batches import batch_slices
 from lucid.codec.coding.code import Code, Run
 from lucid.codec.coding.counts import MOST_COUNT
 from lucid.codec.coding.data import data_code, to_model_space
-from lucid.codec.coding.latents import LatentCoder, has_weak
+from lucid.codec.coding.entries import DRAWN, ENTRIES, PACE, entered
+from lucid.codec.coding.latents import LatentCoder
 from lucid.codec.coding.stack import WORD, RanDryError, Stack, Symbols, seed_bytes
 from lucid.codec.coding.table import MissingCounts, TableCode
 from lucid.codec.container.numbers import Cursor, varint
 from lucid.codec.errors import CodecError
-from lucid.codec.layout import Layout
+from lucid.codec.layout import LatentLayout, Layout
 
 __all__ = ["BlockCoder", "Network"]
 
 _LEAST_SEED = 3
 """Words: 96 bits of the digest, which is what tells a damaged block."""
 _DIVISORS = (2, 4, 8, 16, 32, 64, 128, 256)
-_TRIED, _TRIAL_WORDS, _MARGIN, _MOST_EARLY = 4, 1 << 12, 1.1, 1 << 12
-"""Of what decides how a block with weak latents begins: examples tried, words they are tried on, examples more than
-they say are needed, and examples at most."""
+_SLOWEST = 8 * PACE
+_TRIAL_WORDS = 1 << 12
 _BATCH_NUMBERS = 1 << 19
 """Numbers of x in a batch, at most: what a batch needs of memory."""
 _MOST_ROWS = 512
@@ -54,7 +53,7 @@ class BlockCoder:
     bits, on average the negative of the evidence lower bound. The bottom of the stack is a seed, the first words of a
     digest of what the block holds: the bits that the first batch pops, and the proof that all was decoded as it was.
     Deep models would pop far more for an example than it adds; their weak latents, which say little of x, are drawn by
-    both sides for the first examples, until the stack holds enough.
+    both sides at first and enter in tiers, each when the stack can pay for it.
 
     Townsend, Bird, Barber: Practical Lossless Compression with Latent Variables using Bits Back Coding, 2019,
     https://arxiv.org/abs/1901.04866.
@@ -73,9 +72,8 @@ class BlockCoder:
     def __init__(self, network: Network, layout: Layout) -> None:
         self._network = network
         self._layout = layout
-        self._usual = _Latents(layout, early=False)
-        self._early = _Latents(layout, early=True)
-        self._has_weak = any(has_weak(latent) for latent in layout.latents)
+        self._tiers = max(_tiers(latent) for latent in layout.latents)
+        self._by_tiers = {self._tiers: _Latents(layout, self._tiers)}
         self._size = int(np.prod(layout.data.shape))
         self._most = max(1, min(_MOST_ROWS, _BATCH_NUMBERS // max(1, self._size)))
         self._is_table = layout.likelihood.kind == "table"
@@ -95,20 +93,20 @@ class BlockCoder:
             ValueError: If there are none, or one is larger than a file can hold.
         """
         flat = _checked(levels).reshape(len(levels), -1).cpu().numpy().astype(np.int32)
-        words, code, early = _LEAST_SEED, 0, 0
-        if self._has_weak:
-            code, early = self._beginning(flat)
+        words, code, pace = _LEAST_SEED, 0, PACE
         while True:
-            seed = seed_bytes(digest, words * WORD)
-            stack = Stack.of_seed(seed)
-            reached = self._encode_all(stack, flat, _DIVISORS[code], early)
+            code = max(code, self._least_code(pace))
+            stack = Stack.of_seed(seed_bytes(digest, words * WORD))
+            reached = self._encode_all(stack, flat, _DIVISORS[code], pace)
             if reached is None:
-                begun = varint(words * len(_DIVISORS) + code) + (varint(early) if self._has_weak else b"")
+                begun = varint(words * len(_DIVISORS) + code) + (varint(pace) if self._tiers else b"")
                 return begun + stack.payload()
-            if reached == 0 or code == len(_DIVISORS) - 1:
-                words += 1 + words // 8
-            else:
+            if reached and self._tiers and pace < _SLOWEST:
+                pace += 1
+            elif reached and code < len(_DIVISORS) - 1:
                 code += 1
+            else:
+                words += 1 + words // 8
 
     def decode(self, payload: bytes, n: int) -> tuple[Tensor, bytes]:
         """What `encode` made the payload of.
@@ -126,13 +124,13 @@ class BlockCoder:
         """
         cursor = Cursor(payload, "the coded data")
         words, code = divmod(cursor.number(), len(_DIVISORS))
-        early = cursor.number() if self._has_weak else 0
+        pace = cursor.number() if self._tiers else PACE
         stack = Stack.of_payload(cursor.take(cursor.left))
         flat = np.empty((n, self._size), dtype=np.int32)
         try:
             missing = MissingCounts.pop(stack, self._size, n) if self._is_table else None
             for batch in reversed(batch_slices(n, _DIVISORS[code], self._most)):
-                self._decode_batch(stack, flat, batch, missing, self._latents(batch, early))
+                self._decode_batch(stack, flat, batch, missing, self._latents(batch, pace))
         except RanDryError:
             raise CodecError("the coded data ends too early: the file is damaged or was altered") from None
         seed = stack.seed()
@@ -140,8 +138,8 @@ class BlockCoder:
             raise CodecError("the coded data does not end in its seed: the file is damaged or was altered")
         return torch.from_numpy(flat.astype(np.int64)).reshape(n, *self._layout.data.shape), seed
 
-    def _encode_all(self, stack: Stack, flat: Symbols, divisor: int, early: int) -> int | None:
-        """Push every batch, the first `early` examples without weak latents.
+    def _encode_all(self, stack: Stack, flat: Symbols, divisor: int, pace: int) -> int | None:
+        """Push every batch.
 
         Returns:
             The number of the batch that found the stack dry, or None.
@@ -149,7 +147,7 @@ class BlockCoder:
         missing = MissingCounts.of(flat) if self._is_table else None
         for number, batch in enumerate(batch_slices(len(flat), divisor, self._most)):
             try:
-                self._encode_batch(stack, flat[batch], batch.start, missing, self._latents(batch, early))
+                self._encode_batch(stack, flat[batch], batch.start, missing, self._latents(batch, pace))
             except RanDryError:
                 return number
         if missing is not None:
@@ -168,21 +166,22 @@ class BlockCoder:
             missing = MissingCounts.of(levels) if self._is_table else None
             before = stack.num_bits
             try:
-                self._encode_batch(stack, levels, 0, missing, self._usual)
+                self._encode_batch(stack, levels, 0, missing, self._by_tiers[self._tiers])
             except RanDryError:
                 count *= 8
                 continue
             return (before - stack.lowest) / len(levels), (stack.num_bits - before) / len(levels)
 
-    def _beginning(self, flat: Symbols) -> tuple[int, int]:
-        """Which divisor, and how many examples go without weak latents: until the stack holds what one example pops."""
-        popped, added = self.trial(flat[:_TRIED])
-        examples = max(1.0, _MARGIN * popped / max(added, 1.0))
-        code = next((code for code, divisor in enumerate(_DIVISORS) if divisor >= examples), len(_DIVISORS) - 1)
-        return code, min(_MOST_EARLY, math.ceil(examples))
+    def _least_code(self, pace: int) -> int:
+        """Of the least divisor whose batches are small enough for every tier to enter as soon as it may."""
+        needed = ENTRIES[self._tiers - 1] * pace // PACE if self._tiers else 0
+        return next((code for code, divisor in enumerate(_DIVISORS) if divisor >= needed), len(_DIVISORS) - 1)
 
-    def _latents(self, batch: slice, early: int) -> _Latents:
-        return self._early if batch.start < early else self._usual
+    def _latents(self, batch: slice, pace: int) -> _Latents:
+        tiers = min(self._tiers, entered(batch.start, batch.stop - batch.start, pace)) if self._tiers else 0
+        if tiers not in self._by_tiers:
+            self._by_tiers[tiers] = _Latents(self._layout, tiers)
+        return self._by_tiers[tiers]
 
     def _encode_batch(
         self, stack: Stack, x: Symbols, first: int, missing: MissingCounts | None, latents: _Latents
@@ -223,10 +222,15 @@ class BlockCoder:
 class _Latents:
     """The coders of the latents, in the order of inference and in that of generation."""
 
-    def __init__(self, layout: Layout, *, early: bool) -> None:
-        by_level = {latent.level: LatentCoder(latent, early=early) for latent in layout.latents}
+    def __init__(self, layout: Layout, tiers: int) -> None:
+        by_level = {latent.level: LatentCoder(latent, tiers) for latent in layout.latents}
         self.inference = [by_level[level] for level in layout.inference]
         self.generation = [by_level[level] for level in layout.generation]
+
+
+def _tiers(latent: LatentLayout) -> int:
+    """Of a latent's numbers, the last that enters."""
+    return max(0, int(latent.grid.shared.max()) - DRAWN) if latent.grid is not None else 0
 
 
 def _checked(levels: Tensor) -> Tensor:

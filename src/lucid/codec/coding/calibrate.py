@@ -13,22 +13,21 @@ from torch import Tensor
 
 from lucid.codec.coding.block import BlockCoder, Network
 from lucid.codec.coding.data import to_model_space
+from lucid.codec.coding.entries import DRAWN, marks_of
 from lucid.codec.coding.exact import Flags, Floats
 from lucid.codec.coding.latents import full_gaussian, gaussian_parameters
 from lucid.codec.layout import Grid, LatentLayout, Layout
 
 __all__ = ["calibrate"]
 
-_TRIED = 4
-_MUCH = 512
-"""Bits an example may pop off the stack before it is worth while to do without its weak latents at first."""
+_TRIED = 16
 _MOST_EXAMPLES = 1024
 _ROWS = 64
 _REACH = 8.0
 """Standard deviations that a grid covers."""
 _STEP = 0.5
 """Width of a cell in standard deviations of a narrow posterior: coarser costs bits, finer buys none."""
-_WIDEST, _FINEST = 2.0**-3, 2.0**-12
+_WIDEST, _FINEST = 2.0**-2, 2.0**-12
 _MOST_CELLS = 1 << 16
 _COLLAPSED = 1e-3
 """Nats of KL below which a latent may be drawn by both sides instead of coded."""
@@ -56,13 +55,26 @@ class _Seen(NamedTuple):
         ratio, distance = self.scale / self.prior_scale, (self.loc - self.prior_loc) / self.prior_scale
         return (0.5 * (ratio**2 + distance**2 - 1) - np.log(ratio)).mean(0)
 
+    def cost(self) -> Floats:
+        r"""Bits that an example takes more where a number is drawn from its prior instead, the mean over examples.
+
+        Where q is the true posterior, :math:`E_p[-\log p(x|z)] + \log p(x) = KL(p \,\|\, q)`.
+        """
+        ratio, distance = self.prior_scale / self.scale, (self.loc - self.prior_loc) / self.scale
+        return (0.5 * (ratio**2 + distance**2 - 1) - np.log(ratio)).mean(0) / math.log(2)
+
+    def popped(self, step: Floats) -> Floats:
+        """Bits of the posterior in cells, `step` wide in units of the prior, the mean over examples."""
+        cells = self.scale / self.prior_scale / step
+        return np.log2(np.maximum(cells * math.sqrt(2 * math.pi * math.e), 1.0)).mean(0)
+
 
 def calibrate(network: Network, layout: Layout, levels: Tensor, seed: int = 0) -> Layout:
     """The layout with a grid for every latent.
 
     Cells are half as wide as a narrow posterior of the data is. Latents that have collapsed, whose posteriors are
     their priors whatever x is, are marked as shared: both sides draw them from one generator, at the same rate and
-    without the bits that popping them would ask for at the beginning of a block.
+    without the bits that popping them would ask for at the beginning of a block. Weak ones enter later in a block.
 
     Args:
         network: Integer-exact.
@@ -89,28 +101,30 @@ def calibrate(network: Network, layout: Layout, levels: Tensor, seed: int = 0) -
     ]
     layout = replace(layout, latents=tuple(latents))
     some = levels[chosen][:_TRIED].reshape(min(len(chosen), _TRIED), -1).numpy().astype(np.int32)
-    popped, added = BlockCoder(network, layout).trial(some)
-    if popped < _MUCH:
+    _, added = BlockCoder(network, layout).trial(some)
+    return _with_entries(layout, seen, added)
+
+
+def _with_entries(layout: Layout, seen: dict[int, _Seen], added: float) -> Layout:
+    """With what is weak marked by when it enters, if anything is."""
+    own = {latent.level: ~_grid_of(latent).shared.reshape(-1).numpy() for latent in layout.latents}
+    cost = [np.where(_can_collapse(a), seen[a.level].cost(), np.inf)[own[a.level]] for a in layout.latents]
+    popped = [seen[a.level].popped(_grid_of(a).step.reshape(-1).numpy())[own[a.level]] for a in layout.latents]
+    found = marks_of(np.concatenate(cost), np.concatenate(popped), added)
+    if not found.any():
         return layout
-    return replace(
-        layout, latents=tuple(_marked(latent, seen[latent.level], popped / max(added, 1)) for latent in latents)
-    )
+    latents: list[LatentLayout] = []
+    for latent, part in zip(layout.latents, np.split(found, np.cumsum([len(each) for each in cost])[:-1]), strict=True):
+        marks = np.full(int(np.prod(latent.shape)), DRAWN, dtype=np.uint8)
+        marks[own[latent.level]] = part
+        grid = replace(_grid_of(latent), shared=torch.from_numpy(marks).reshape(latent.shape))
+        latents.append(replace(latent, grid=grid))
+    return replace(layout, latents=tuple(latents))
 
 
-def _marked(latent: LatentLayout, seen: _Seen, examples: float) -> LatentLayout:
-    """With its weak numbers marked, if it has any.
-
-    A number is weak if it costs less to do without it, its KL for each of the first examples, about as many as the
-    first needs to be able to pop, than to pop it once, the entropy of its posterior in cells.
-    """
+def _grid_of(latent: LatentLayout) -> Grid:
     assert latent.grid is not None
-    if not _can_collapse(latent):
-        return latent
-    cells = (seen.scale / seen.prior_scale).mean(0) / latent.grid.step.reshape(-1).numpy()
-    entropy = np.log(np.maximum(cells * math.sqrt(2 * math.pi * math.e), 1.0))
-    weak = (2 * max(examples, 1.0) * seen.kl() < entropy).reshape(latent.shape)
-    marks = torch.where(latent.grid.shared, 1, 2 * torch.from_numpy(weak)).to(torch.uint8)
-    return replace(latent, grid=replace(latent.grid, shared=marks)) if bool((marks == 2).any()) else latent
+    return latent.grid
 
 
 def standardised(latent: LatentLayout) -> bool:

@@ -28,6 +28,8 @@ def relative_masses(logits: Floats) -> Floats:
     index = logits.max(axis=1, keepdims=True) - logits
     index *= _RESOLUTION
     index += 0.5
+    # Before the cast: what a number beyond int64 becomes differs between processors.
+    np.minimum(index, _REACH * _RESOLUTION, out=index)
     return np.take(_decay(), index.astype(np.int64), mode="clip")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ __all__ = ["GaussianCode", "StandardCode", "standard_masses"]
 
 _LEAST_STD = 0.125
 """In cells. A narrower Gaussian holds but one cell anyway, and constriction's loses its way in it."""
+
+_TABLES = 64
+"""Kept at a time. A codec has a few; those of many codecs must not pile up."""
 
 
 @cache
@@ -42,14 +45,14 @@ class GaussianCode:
         return stack.pop(len(self._mean), self._family, self._mean, self._std)
 
 
-@cache
+@lru_cache(_TABLES)
 def standard_masses(half: int, step: float) -> Floats:
     """Masses of the cells −half … half, `step` wide, under N(0, 1), to a common factor: densities at their centres."""
     at = np.arange(-half, half + 1, dtype=np.float64) * step
     return exp(-0.5 * at * at)
 
 
-@cache
+@lru_cache(_TABLES)
 def _standard(half: int, step: float) -> Any:
     return STREAM.model.Categorical(standard_masses(half, step), perfect=False)
 

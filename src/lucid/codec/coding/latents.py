@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lucid.codec.coding.code import Code, GroupedCode, Parameters, Run
+from lucid.codec.coding.entries import ENTRIES, drawn
 from lucid.codec.coding.exact import Floats, exp
 from lucid.codec.coding.full_gaussian import FullGaussian, FullGaussianCode, GridNumbers
 from lucid.codec.coding.gaussian import GaussianCode, StandardCode
@@ -16,7 +17,7 @@ from lucid.codec.coding.noise import shared_normal
 from lucid.codec.coding.stack import Symbols
 from lucid.codec.layout import Described, Grid, LatentLayout
 
-__all__ = ["LatentCoder", "full_gaussian", "gaussian_parameters", "has_weak"]
+__all__ = ["LatentCoder", "full_gaussian", "gaussian_parameters"]
 
 
 def gaussian_parameters(run: Run, described: Described, rows: int, size: int) -> tuple[Floats, Floats]:
@@ -38,13 +39,13 @@ class LatentCoder:
 
     Args:
         latent: With its grid.
-        early: Whether the weak ones among its numbers are drawn, as the collapsed ones are, and not coded.
+        tiers: How many tiers of its weak numbers are coded; the others are drawn, as the collapsed ones are.
 
     Raises:
         ValueError: If the latent has no grid.
     """
 
-    def __init__(self, latent: LatentLayout, *, early: bool = False) -> None:
+    def __init__(self, latent: LatentLayout, tiers: int = len(ENTRIES)) -> None:
         if latent.grid is None:
             raise ValueError(f"the latent of level {latent.level} has no grid; give its layout to calibrate first")
         self.latent = latent
@@ -52,8 +53,7 @@ class LatentCoder:
         self._grid = latent.grid
         self._step = _flat(latent.grid.step)
         self._centre = _flat(latent.grid.centre)
-        marks = latent.grid.shared.reshape(-1).cpu().numpy().astype(np.uint8)
-        shared = marks > 0 if early else marks == 1
+        shared = drawn(latent.grid.shared.reshape(-1).cpu().numpy().astype(np.uint8), tiers)
         self._shared = np.flatnonzero(shared)
         self._own = np.flatnonzero(~shared)
         self._groups = _groups(latent.grid, self._own)
@@ -62,6 +62,9 @@ class LatentCoder:
     def posterior(self, run: Run, rows: int) -> Code:
         """The code of the examples' symbols under q."""
         size = len(self._step)
+        if not len(self._own):
+            # Not read: what nobody reads the network does not compute.
+            return self._grouped([], rows)
         if self.latent.posterior.kind == "full_gaussian":
             return FullGaussianCode(full_gaussian(run, self.latent.posterior, rows), self._grid_numbers(run, rows))
         loc, scale = gaussian_parameters(run, self.latent.posterior, rows, size)
@@ -128,11 +131,6 @@ class LatentCoder:
 
     def _grouped(self, codes: list[Code] | list[StandardCode], rows: int) -> Code:
         return GroupedCode([columns for columns, _, _ in self._groups], codes, rows)
-
-
-def has_weak(latent: LatentLayout) -> bool:
-    """Whether some of a latent's numbers are drawn, not coded, for the first examples of a block."""
-    return latent.grid is not None and latent.grid.shared.dtype == torch.uint8
 
 
 def _mixture(prior: Described) -> GaussianMixture:

@@ -173,8 +173,24 @@ class Reader:
             attachments=tuple(attachment.name for attachment in self.attachments),
         )
 
+    def check(self) -> bool:
+        """Hold every block and attachment against its SHA-256 in the index; no codec is needed.
+
+        Returns:
+            Whether the file has an index. One of a single block has none: only its codec can tell that it is whole.
+
+        Raises:
+            CodecError: One is damaged.
+        """
+        for block in self._blocks:
+            self._payload(block)
+        for attachment in self.attachments:
+            for _ in attachment.chunks():
+                pass
+        return self._header.indexed
+
     def examples(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """Some of the examples; only the blocks that hold them are decoded.
+        """Some of the examples, all in memory at once; `blocks` gives them block by block.
 
         Args:
             start: The first.
@@ -187,38 +203,49 @@ class Reader:
             ValueError: The file does not hold them.
             CodecError: A block is damaged.
         """
-        stop = len(self) if stop is None else stop
-        if not 0 <= start <= stop <= len(self):
-            raise ValueError(f"examples must be within 0 … {len(self)}, in order; received {start} … {stop}")
-        shape = self.codec.layout.data.shape
-        found = [torch.empty(0, *shape, dtype=torch.int64)]
-        # Of a file of no examples, the block that says so.
-        wanted = [b for b in self._blocks if (b.first < stop and b.first + b.examples > start) or not len(self)]
-        for block, levels in zip(wanted, self._decoded(wanted, 1), strict=True):
-            found.append(levels[max(0, start - block.first) : stop - block.first])
-        return torch.cat(found)
+        blocks = self.blocks(start, stop)
+        return torch.cat([torch.empty(0, *self.codec.layout.data.shape, dtype=torch.int64), *blocks])
 
     def blocks(
-        self, *, workers: int = 1, progress: Callable[[int, int | None], None] | None = None
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        workers: int = 1,
+        progress: Callable[[int, int | None], None] | None = None,
     ) -> Iterator[Tensor]:
-        """Every example, block by block, in order.
+        """The examples, or some of them, block by block, in order; only the blocks that hold them are decoded.
 
         Args:
+            start: The first.
+            stop: The one after the last; None means to the end.
             workers: Processes that decode.
-            progress: Called as `progress(examples done, examples in total)` after each block.
+            progress: Called as `progress(examples done, examples wanted)` after each block.
 
-        Yields:
+        Returns:
             Levels, int64 (n, *shape), each block once it is known to be what was written.
 
         Raises:
-            CodecError: A block is damaged.
+            ValueError: The file does not hold them.
+            CodecError: A block is damaged; raised when its turn comes.
         """
+        stop = len(self) if stop is None else stop
+        if not 0 <= start <= stop <= len(self):
+            raise ValueError(f"examples must be within 0 … {len(self)}, in order; received {start} … {stop}")
+        return self._range(start, stop, workers, progress)
+
+    def _range(
+        self, start: int, stop: int, workers: int, progress: Callable[[int, int | None], None] | None
+    ) -> Iterator[Tensor]:
+        # Of a file of no examples, the block that says so.
+        wanted = [b for b in self._blocks if (b.first < stop and b.first + b.examples > start) or not len(self)]
         done = 0
-        for levels in self._decoded(self._blocks, workers):
-            yield levels
-            done += len(levels)
+        for block, levels in zip(wanted, self._decoded(wanted, workers), strict=True):
+            inside = levels[max(0, start - block.first) : stop - block.first]
+            yield inside
+            done += len(inside)
             if progress is not None:
-                progress(done, len(self))
+                progress(done, stop - start)
 
     def _decoded(self, blocks: Sequence[Member], workers: int) -> Iterator[Tensor]:
         codec = self.codec

@@ -17,7 +17,7 @@ from lucid.codec.inputs.source import field
 from lucid.codec.layout import DataLayout
 from lucid.data.values import as_tensor
 
-__all__ = ["ArrayForm", "form_from_json", "form_of", "form_to_json", "levels_of", "restored", "torch_type"]
+__all__ = ["ArrayForm", "form_from_json", "form_of", "form_to_json", "levels_of", "plain", "restored", "torch_type"]
 
 Array = Tensor | np.ndarray[Any, Any]
 
@@ -54,6 +54,22 @@ def torch_type(dtype: str) -> torch.dtype:
         raise ValueError(f"{dtype!r} is no type of numbers") from error
 
 
+def plain(x: Array, what: str) -> Array:
+    """An array, known to be one with a value in every place.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(x, Tensor | np.ndarray):
+        raise TypeError(f"a codec takes NumPy arrays and PyTorch tensors; received {type(x).__name__}")
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(
+            f"{what} is a masked array, whose mask would be lost: give {what}.filled(…), of a table {what}.filled("
+            "np.nan) of floating point"
+        )
+    return x
+
+
 def levels_of(x: Array, data: DataLayout) -> tuple[Tensor, ArrayForm]:
     """The levels of an array, and what it takes to make it again.
 
@@ -83,9 +99,7 @@ def levels_of(x: Array, data: DataLayout) -> tuple[Tensor, ArrayForm]:
         >>> np.array_equal(restored(levels, form, data), x)
         True
     """
-    if not isinstance(x, Tensor | np.ndarray):
-        raise TypeError(f"a codec takes NumPy arrays and PyTorch tensors; received {type(x).__name__}")
-    values = as_tensor(x, "x")
+    values = as_tensor(plain(x, "x"), "x")
     low, high = (float(values.min()), float(values.max())) if values.numel() else (0.0, 0.0)
     dtype = str(x.dtype).removeprefix("torch.") if isinstance(x, Tensor) else x.dtype.str
     form = form_of(tuple(values.shape), dtype, values.dtype, (low, high), data, "x")

@@ -43,9 +43,10 @@ def axes_of(shape: Sequence[int], data: DataLayout, what: str) -> Axes:
             return other
     if len(shape) > 2 and fits(shape[1:], "flat", data):
         return "flat"
+    single = f". A single example is given as {what}[None]" if shape == own else ""
     raise ValueError(
         f"{what} has the shape {shape}, and the model codes examples of shape {own}: the first dimension counts the "
-        "examples, the others are one example's"
+        f"examples, the others are one example's{single}"
     )
 
 

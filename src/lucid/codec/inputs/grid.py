@@ -132,6 +132,9 @@ def _check_range(
 
 
 def _refuse(value: float, place: list[int], bounds: _Bounds, data: DataLayout, what: str, first: int) -> None:
+    if bounds.columns and value == 0 and math.copysign(1, value) < 0:
+        where = f"the column {bounds.columns[place[-1]]!r} of {what} holds -0.0 in row {first + place[0]}"
+        raise ValueError(f"{where}; {_rule(value, data)}")
     number = "-0.0" if value == 0 and math.copysign(1, value) < 0 else f"{value:g}"
     if bounds.columns:
         greatest = bounds.greatest[place[-1]].item()
@@ -143,6 +146,8 @@ def _refuse(value: float, place: list[int], bounds: _Bounds, data: DataLayout, w
 
 def _rule(value: float, data: DataLayout) -> str:
     protocol = protocol_of(data)
+    if value == 0 and math.copysign(1, value) < 0:
+        return "the model knows 0, and would give that back: a negative zero becomes 0 by x + 0.0"
     if data.levels is None:
         return f"the model knows {_COUNTS}"
     top = data.levels - 1

@@ -126,7 +126,9 @@ class NpzEntry(Entry):
 
     def describe(self) -> str:
         coded = ", ".join(member.describe() for member in self.members if isinstance(member, ArrayEntry))
-        along = f", and {self.num_attached} other arrays" if self.num_attached else ""
+        along = (
+            f", and {self.num_attached} other array{'s' if self.num_attached > 1 else ''}" if self.num_attached else ""
+        )
         return f"{self.name}: {coded}{along}"
 
     def write(self, levels: Levels, span: range, target: Path, attached: Attached) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from lucid.codec.container.blocks import BlockCodec
 from lucid.codec.container.reader import Reader
 from lucid.codec.errors import CodecError
@@ -76,10 +74,7 @@ def unpack(
                 f"{os.fspath(path)!r} holds an array that was compressed in memory: codec.decompress opens it"
             )
         chosen = _chosen(entries, start, stop)
-        if examples is None:
-            blocks: Iterable[Tensor] = reader.blocks(workers=workers, progress=progress)
-        else:
-            blocks = iter([reader.examples(start, stop)])
+        blocks = reader.blocks(start, stop, workers=workers, progress=progress)
         work = _Work(chosen, len(entries) > 1, Levels(blocks), _attachments(reader))
         target = work.write(os.fspath(out))
     return Unpacked(

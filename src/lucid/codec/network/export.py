@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +17,9 @@ from lucid.codec.network.walked import Parameters
 from lucid.models import LatentModel
 
 __all__ = ["exported", "name_of", "undecidable"]
+
+_SPEAKS = "torch.fx.experimental.symbolic_shapes"
+"""PyTorch's logger of what it cannot decide: the error says it too."""
 
 
 def exported(model: LatentModel, x: Tensor, latents: Sequence[Tensor]) -> ExportedProgram:
@@ -27,7 +33,8 @@ def exported(model: LatentModel, x: Tensor, latents: Sequence[Tensor]) -> Export
         for category in (FutureWarning, DeprecationWarning, UserWarning):
             warnings.simplefilter("ignore", category)
         try:
-            program = export(Parameters(model), (x, *latents), strict=False)
+            with _quietly():
+                program = export(Parameters(model), (x, *latents), strict=False)
         except RuntimeError as error:
             raise undecidable(str(error).strip().split("\n")[0].rstrip(".")) from error
         if _is_known(program):
@@ -37,6 +44,19 @@ def exported(model: LatentModel, x: Tensor, latents: Sequence[Tensor]) -> Export
             if name_of(operation) in LOWERINGS:
                 simpler.pop(operation)
         return program.run_decompositions(simpler)
+
+
+@contextmanager
+def _quietly() -> Generator[None, None, None]:
+    """Where it cannot decide by a value, PyTorch prints all of its graph before it raises."""
+    logger = logging.getLogger(_SPEAKS)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _is_known(program: ExportedProgram) -> bool:

@@ -11,13 +11,17 @@ import torch
 from torch import Tensor
 
 from lucid.codec.network.known import KnownAnswers, digest_of
-from lucid.codec.network.operations import Operation, Spec
+from lucid.codec.network.memory import check_memory, ready_bytes
+from lucid.codec.network.operations import Finish, Operation, Spec
 from lucid.codec.network.proof import FixedNode, Proved, prove
 
 if TYPE_CHECKING:
     from lucid.codec.network.graph import Graph
 
 __all__ = ["FixedNetwork", "Run"]
+
+_READ = 64
+"""Bytes for each number that is read: whoever reads it computes with it."""
 
 
 class FixedNetwork:
@@ -34,9 +38,11 @@ class FixedNetwork:
         nodes: The operations, in an order in which they can be computed.
         outputs: From the name of an output to the node, input or constant that it is.
         known: Inputs whose outputs' hash is known: each device is checked against it before its first use.
+        memory: As in `limit`.
 
     Raises:
-        ValueError: Something does not fit, or a number could outgrow float64 (the proof, made anew here).
+        ValueError: Something does not fit, a number could outgrow float64 (the proof, made anew here), or the tables
+            are larger than the memory allowed.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class FixedNetwork:
         nodes: Sequence[FixedNode],
         outputs: Mapping[str, str],
         known: KnownAnswers | None = None,
+        memory: int | None = None,
     ) -> None:
         self.inputs = dict(inputs)
         self.constants = dict(constants)
@@ -54,12 +61,17 @@ class FixedNetwork:
         specs: dict[str, Spec] = {**self.inputs, **self.constants}
         if len(specs) != len(self.inputs) + len(self.constants):
             raise ValueError("inputs and constants of a fixed network need names of their own")
+        self.memory = memory
+        self.ready_bytes = 0
         self.proved: dict[str, Proved] = {}
         for node in self.nodes:
             missing = [name for name in node.inputs if name not in specs]
             if missing or node.name in specs:
                 raise ValueError(f"node {node.name!r} of a fixed network needs a new name and known inputs; {missing}")
-            self.proved[node.name] = prove(node, [specs[name] for name in node.inputs])
+            given = [specs[name] for name in node.inputs]
+            self.ready_bytes += ready_bytes(node, given)
+            check_memory(self.ready_bytes, memory)
+            self.proved[node.name] = prove(node, given)
             specs[node.name] = self.proved[node.name].spec
         for name, source in self.outputs.items():
             if source not in specs:
@@ -88,21 +100,38 @@ class FixedNetwork:
         return quantise(graph, samples, **options)
 
     @classmethod
-    def from_parts(cls, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FixedNetwork:
+    def from_parts(
+        cls, description: Mapping[str, Any], tensors: Mapping[str, Tensor], memory: int | None = None
+    ) -> FixedNetwork:
         """The network of `to_parts`. Nothing is believed: all is checked, and the proof is made anew.
 
+        Args:
+            description: Plain JSON values.
+            tensors: Integers.
+            memory: As in `limit`.
+
         Raises:
-            ValueError: The parts are not those of a fixed network, or its numbers could outgrow float64.
+            ValueError: The parts are not those of a fixed network, its numbers could outgrow float64, or its tables
+                are larger than the memory allowed.
         """
         from lucid.codec.network.parts import from_parts  # which makes FixedNetworks
 
-        return from_parts(description, tensors)
+        return from_parts(description, tensors, memory)
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """The network as plain JSON values and integer tensors, which `from_parts` reads."""
         from lucid.codec.network.parts import to_parts
 
         return to_parts(self)
+
+    def limit(self, memory: int | None) -> None:
+        """Let tables and an evaluation take so many bytes at most, each; None: as many as they like.
+
+        Raises:
+            ValueError: The tables take more. Evaluations that would take more raise the same.
+        """
+        check_memory(self.ready_bytes, memory)
+        self.memory = memory
 
     def start(self, n: int, device: str | torch.device = "cpu", *, checked: bool = True) -> Run:
         """A new evaluation of n examples.
@@ -147,8 +176,9 @@ class _Step:
     operation: Operation
     inputs: tuple[int, ...]
     prepared: tuple[Any, ...]
-    rounds: bool
-    clamp: tuple[float, float] | None
+    finish: Finish
+    size: int
+    working: int
 
 
 class _Plan:
@@ -171,7 +201,9 @@ class _Plan:
             clamp = (float(node.low or 0), float(node.high or 0)) if proved.clamps else None
             on_device = tuple(self._shared(item).to(device) if isinstance(item, Tensor) else item for item in prepared)
             inputs = tuple(self.slots[name] for name in node.inputs)
-            self.steps.append(_Step(node.operation, inputs, on_device, proved.rounds, clamp))
+            size = 8 * math.prod(proved.spec.shape)
+            working = 8 * node.operation.working_numbers([network.specs[n] for n in node.inputs], proved.spec.shape)
+            self.steps.append(_Step(node.operation, inputs, on_device, Finish(proved.rounds, clamp), size, working))
             for slot in inputs:
                 self.uses[slot] += 1
         for source in (*network.outputs.values(), *network.constants):
@@ -203,6 +235,7 @@ class Run:
     def __init__(self, network: FixedNetwork, plan: _Plan, n: int, device: torch.device) -> None:
         self._network, self._plan = network, plan
         self._n, self._device = n, device
+        self._memory, self._held = network.memory, 0
         self._values = list(plan.values)
         self._uses = list(plan.uses)
 
@@ -223,6 +256,8 @@ class Run:
         source = self._network.outputs[name]
         spec = self._network.specs[source]
         value = self._value(self._plan.slots[source])
+        if self._memory is not None:
+            check_memory(self._held + _READ * self._n * math.prod(spec.shape), self._memory)
         if not spec.real and spec.fraction:
             value = value * 2.0**-spec.fraction
         return value if spec.constant is None else value.expand(self._n, *spec.shape)
@@ -254,13 +289,14 @@ class Run:
             value = values[slot]
             assert value is not None
             given.append(value)
-        result = step.operation.run(given, step.prepared)
-        if step.rounds:
-            result = result.round_()
-        if step.clamp is not None:
-            result = result.clamp_(*step.clamp)
+        if self._memory is not None:
+            check_memory(self._held + self._n * (step.size + step.working), self._memory)
+        self._held += self._n * step.size
+        result = step.operation.finished(given, step.prepared, step.finish)
         for slot in step.inputs:
             self._uses[slot] -= 1
             if self._uses[slot] == 0:
                 values[slot] = None
+                source = self._plan.steps[slot]
+                self._held -= self._n * source.size if source is not None else 0
         return result

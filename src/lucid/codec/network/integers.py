@@ -173,7 +173,9 @@ def _lines(
     """A table of straight lines, as fine as 53 bits allow."""
     x = builder.specs[place]
     steepest = max(float(slopes.abs().max()), 2.0**-30)
-    largest = float(values.abs().max()) + steepest * x.magnitude * 2.0 ** (1 - x.fraction)
+    shift = x.fraction - piece.fraction
+    reach = max(2 * x.magnitude, abs(piece.first) << shift, abs(piece.last) << shift)
+    largest = float(values.abs().max()) + steepest * reach * 2.0**-x.fraction
     finest = 50 - math.ceil(math.log2(largest)) - x.fraction
     slope_bits = max(-40, min(finest, 22 - math.ceil(math.log2(steepest)), 40))
     entries = float(values.abs().max()) or 1.0
@@ -182,7 +184,7 @@ def _lines(
         builder.constant(f"{name}.values", values, value_bits),
         builder.constant(f"{name}.slopes", slopes, slope_bits),
     ]
-    operation = Interpolate(x.fraction - piece.fraction, piece.first)
+    operation = Interpolate(shift, piece.first)
     return builder.add(name, operation, [place, *tables], target)
 
 

@@ -37,7 +37,9 @@ def to_parts(network: FixedNetwork) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return description, tensors
 
 
-def from_parts(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> FixedNetwork:
+def from_parts(
+    description: Mapping[str, Any], tensors: Mapping[str, Tensor], memory: int | None = None
+) -> FixedNetwork:
     """See `FixedNetwork.from_parts`."""
     expect = _expect(description, dict, "the description of a fixed network")
     nodes = [_node(entry) for entry in _part(expect, "nodes", list)]
@@ -56,7 +58,7 @@ def from_parts(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     unknown = sorted({*map(str, tensors)} - names | set(expect) - {"inputs", "constants", "nodes", "outputs", "known"})
     if unknown:
         raise ValueError(f"a fixed network uses all of its parts; received {unknown[:5]} besides")
-    return FixedNetwork(inputs, constants, nodes, outputs, known)
+    return FixedNetwork(inputs, constants, nodes, outputs, known, memory)
 
 
 def _described(node: FixedNode) -> list[Any]:

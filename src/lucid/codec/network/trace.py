@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -13,15 +14,18 @@ from lucid.codec.layout import DataLayout, Described, LatentLayout, Layout
 from lucid.codec.network.describe import refuse_continuous_columns
 from lucid.codec.network.export import exported
 from lucid.codec.network.graph import Graph
+from lucid.codec.network.lowering.elementwise import AS_GOOD_AS_INFINITE, LEAST_LOGIT
 from lucid.codec.network.lowering.program import lowered
-from lucid.codec.network.walked import Distributions, distributions_of, values_of, walk_over
+from lucid.codec.network.walked import Distributions, Parameters, distributions_of, values_of, walk_over
+from lucid.codec.pinned import pinned
+from lucid.distributions import TableLikelihood
 from lucid.io import describe
-from lucid.models import LatentModel
+from lucid.models import DataProtocol, LatentModel
 from lucid.models.base import evaluating
 from lucid.models.walk import Record
 from lucid.nn import Module
 
-__all__ = ["Traced", "trace"]
+__all__ = ["Traced", "data_of", "trace"]
 
 _ROWS = 256
 """Examples that walk at once, which bounds the memory."""
@@ -65,7 +69,8 @@ def trace(model: LatentModel, x: Tensor, *, generator: Generator | None = None) 
 
     Raises:
         ValueError: If the model takes a condition, a distribution is none that a file can hold, the model does
-            something that cannot be written down (named, with the layer), or does not treat every example by itself.
+            something that cannot be written down (named, with the layer), makes numbers that are not finite, or does
+            not treat every example by itself.
 
     Example:
         >>> import lucid.nn as nn, torch
@@ -86,18 +91,22 @@ def trace(model: LatentModel, x: Tensor, *, generator: Generator | None = None) 
     generator = Generator().manual_seed(0) if generator is None else generator
     reader = copy.deepcopy(model).cpu()
     reader = reader.float() if _is_half(reader) else reader
-    with evaluating(reader):
-        x = x.detach().cpu().to(_kind(reader, x))
+    x = x.detach().cpu()
+    x = x.to(_kind(reader, x))
+    _check_data(x, bool(reader.likelihood.takes_missing))
+    with pinned(), evaluating(reader):
         record, order = walk_over(reader, x[:_CHECKED], generator)
-        rest = [values_of(walk_over(reader, part, generator)[0]) for part in x[_CHECKED:].split(_ROWS) if len(part)]
         found = distributions_of(record)
-        program = exported(reader, x[:1], [record.latents[level].value[:1] for level in order])
-    samples = {"x": torch.where(x.isnan(), _MISSING, x).double()}
-    for level in range(reader.depth):
-        samples[f"z{level}"] = torch.cat([values[level] for values in (values_of(record), *rest)]).double()
-    graph, constants = lowered(program, found, samples, order, bool(reader.likelihood.takes_missing))
-    _check(graph, constants, found, samples)
-    return Traced(graph, _layout(reader, x, record, order, found, constants), samples)
+        _check_finite(found)
+        rest = [values_of(walk_over(reader, part, generator)[0]) for part in x[_CHECKED:].split(_ROWS) if len(part)]
+        values = [torch.cat([every[level] for every in (values_of(record), *rest)]) for level in range(reader.depth)]
+        program = exported(reader, x[:1], [values[level][:1] for level in order])
+        alone = _alone(reader, [x, *(values[level] for level in order)], list(found.tensors))
+        samples = {"x": torch.where(x.isnan(), _MISSING, x).double()}
+        samples |= {f"z{level}": value.double() for level, value in enumerate(values)}
+        graph, constants = lowered(program, found, samples, order, bool(reader.likelihood.takes_missing))
+        _check(graph, constants, found, samples, alone)
+        return Traced(graph, _layout(reader, x, record, order, found, constants), samples)
 
 
 def _is_half(model: Module) -> bool:
@@ -112,18 +121,76 @@ def _kind(model: Module, x: Tensor) -> torch.dtype:
 # What comes of it
 
 
-def _check(graph: Graph, constants: Mapping[str, Tensor], found: Distributions, samples: Mapping[str, Tensor]) -> None:
-    """Hold the graph against the model's own numbers, on several examples at once."""
-    computed = {**constants, **graph.evaluate({name: values[:_CHECKED] for name, values in samples.items()})}
+def _check_data(x: Tensor, takes_missing: bool) -> None:
+    """Refuse data that no model could have been trained on, before it is taken for a fault of the model."""
+    bad = x.isinf() if takes_missing else ~x.isfinite()
+    if x.is_floating_point() and bool(bad.any()):
+        place = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"the data that shows the ranges of the model's values must be finite; received {float(x[tuple(place)])} "
+            f"in example {place[0]}"
+        )
+
+
+def _check_finite(found: Distributions) -> None:
+    """A parameter may be −∞ where it masks a value out; NaN and ∞ are the fault of weights or networks."""
     for name, own in found.tensors.items():
-        own = own.double()
-        apart = float((computed[name] - own).abs().max())
-        if not apart <= _TOLERANCE * (1 + float(own.abs().max())):
+        bad = own.isnan() | own.isposinf()
+        if bool(bad.any()):
+            raise ValueError(
+                f"the parameter {name} that the model computes is {float(own[bad][0])} on data that is finite: its "
+                "weights are not finite, or grow beyond their type. Train it again, with a smaller learning rate"
+            )
+
+
+def _alone(model: LatentModel, inputs: Sequence[Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """The model's parameters of examples that it sees one by one."""
+    parameters = Parameters(model)
+    rows = [parameters(*(value[row : row + 1] for value in inputs)) for row in range(min(_CHECKED, len(inputs[0])))]
+    return {name: torch.cat(tensors) for name, *tensors in zip(names, *rows, strict=True)}
+
+
+def _check(
+    graph: Graph,
+    constants: Mapping[str, Tensor],
+    found: Distributions,
+    samples: Mapping[str, Tensor],
+    alone: Mapping[str, Tensor],
+) -> None:
+    """Hold the graph against the model's own numbers on one example, then on others, then these against a batch."""
+    computed = {**constants, **graph.evaluate({name: values[:_CHECKED] for name, values in samples.items()})}
+    for name, own in alone.items():
+        made = computed[name].expand(own.shape)
+        apart = _apart(made[:1], own[:1])
+        if apart:
+            raise ValueError(
+                f"the parameter {name} of one example is another in the form that was traced than in the model, by "
+                f"up to {apart:.3g}: an operation was written down wrongly, or the model's numbers lose their digits. "
+                "Try model.double(); if that does not help, please report it with the model"
+            )
+        apart = _apart(made, own)
+        if apart:
+            raise ValueError(
+                f"the parameter {name} of some examples is another in the form that was traced than in the model, by "
+                f"up to {apart:.3g}, and of the first it is the same: a network decides by values. A codec needs "
+                "networks that do the same for every example; write decisions with torch.where"
+            )
+        apart = _apart(own, found.tensors[name])
+        if apart:
             raise ValueError(
                 f"the parameter {name} of an example is another where the model sees it alone than where it sees "
-                f"{len(own)} examples at once, by up to {apart:.3g}: a network mixes the examples of a batch, or "
-                "decides by their values. A codec needs networks that treat every example by itself"
+                f"{len(own)} examples at once, by up to {apart:.3g}: a network mixes the examples of a batch. A codec "
+                "needs networks that treat every example by itself"
             )
+
+
+def _apart(a: Tensor, b: Tensor) -> float:
+    """How far numbers lie apart, 0 where that is but rounding. What masks a value out does so from −200 down."""
+    a, b = (value.double() for value in (a, b))
+    size = 1 + float(b.abs().where(b >= AS_GOOD_AS_INFINITE, 0.0).max())
+    least = LEAST_LOGIT if bool((b < AS_GOOD_AS_INFINITE).any()) else -torch.inf
+    apart = float((a.clamp(min=least) - b.clamp(min=least)).abs().max())
+    return 0.0 if apart <= _TOLERANCE * size else apart
 
 
 def _layout(
@@ -144,14 +211,30 @@ def _layout(
         )
         for level, latent in enumerate(record.latents)
     )
-    protocol = {} if model.protocol is None else describe(model.protocol)
     return Layout(
         latents=latents,
         inference=tuple(order),
         generation=tuple(reversed(range(model.depth))),
         likelihood=_with_constants(found["x"].described, constants),
-        data=DataLayout(tuple(x.shape[1:]), model.likelihood.levels, protocol),
+        data=data_of(model, tuple(x.shape[1:])),
     )
+
+
+def data_of(model: LatentModel, shape: tuple[int, ...]) -> DataLayout:
+    """What a model's data is; `shape` is that of one example where nobody declared it."""
+    shape = shape if model.protocol is None else tuple(model.protocol.shape)
+    return DataLayout(shape, model.likelihood.levels, _protocol(model))
+
+
+def _protocol(model: LatentModel) -> dict[str, Any]:
+    """What the data is; of a table that nobody declared, what its likelihood says of its columns."""
+    if model.protocol is not None:
+        return describe(model.protocol)
+    if not isinstance(model.likelihood, TableLikelihood):
+        return {}
+    schema = tuple(model.likelihood.schema)
+    names = tuple(column.name for column in schema)
+    return describe(DataProtocol("a table", "table", (len(schema),), columns=names, schema=schema))
 
 
 def _with_constants(described: Described, constants: Mapping[str, Tensor]) -> Described:

@@ -13,14 +13,15 @@ from lucid.codec.network.lowering.movement import chunks
 from lucid.codec.network.pointwise import applied, joined
 from lucid.codec.network.values import Builder, Value, canonical
 
-__all__ = ["combine", "of_one", "without_infinity"]
+__all__ = ["AS_GOOD_AS_INFINITE", "LEAST_LOGIT", "combine", "of_one", "without_infinity"]
 
 _NODES = {"add", "sub", "mul", "div", "maximum", "minimum"}
 _COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge"}
 _NOTHING: list[tuple[str, list[Operand]]] = [("add", [0.0]), ("sub", [0.0]), ("mul", [1.0]), ("div", [1.0])]
 """Operations and second operands that leave the first as it is."""
 
-_AS_GOOD_AS_INFINITE, _LEAST_LOGIT = -1e6, -200.0
+AS_GOOD_AS_INFINITE, LEAST_LOGIT = -1e6, -200.0
+"""What a mask lies below, and what a graph holds in its place."""
 
 _SAME = """
 abs acos acosh asin asinh atan atanh ceil cos cosh digamma erf erfc erfinv exp exp2 expm1 floor frac hardsigmoid
@@ -115,7 +116,7 @@ def _choice(builder: Builder, operands: Sequence[Operand], shape: tuple[int, ...
 
 def without_infinity(mask: Tensor) -> Tensor:
     """A mask's −∞, or what is meant as such, as a logit that integers can hold, and whose exponential is 0 as well."""
-    return torch.where(mask < _AS_GOOD_AS_INFINITE, _LEAST_LOGIT, mask)
+    return torch.where(mask < AS_GOOD_AS_INFINITE, LEAST_LOGIT, mask)
 
 
 def _broadcast(*operands: Operand) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lucid.codec.network.operations.arithmetic import Add, Div, Maximum, Minimum, Mul, Sub
-from lucid.codec.network.operations.base import LIMIT, Operation, Raw, Spec, shifted
+from lucid.codec.network.operations.base import LIMIT, Finish, Operation, Raw, Spec, shifted
 from lucid.codec.network.operations.lookup import Clamp, Interpolate, Lookup
 from lucid.codec.network.operations.movement import Cat, Expand, Gather, Pad, Permute, Reshape, Slice
 from lucid.codec.network.operations.normalising import Normalise, Softmax
@@ -13,7 +13,7 @@ from lucid.codec.network.operations.pooling import AvgPool, MaxPool
 from lucid.codec.network.operations.products import Conv, Linear, Matmul
 from lucid.codec.network.operations.reductions import Amax, Cumsum, Mean, Sum
 
-__all__ = ["KINDS", "LIMIT", "Operation", "Raw", "Spec", "shifted"]
+__all__ = ["KINDS", "LIMIT", "Finish", "Operation", "Raw", "Spec", "shifted"]
 
 _CLASSES: tuple[type[Operation], ...] = (
     Add,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-__all__ = ["LIMIT", "Operation", "Raw", "Spec", "check_dims", "held", "shifted"]
+__all__ = ["AS_IT_COMES", "LIMIT", "Finish", "Operation", "Raw", "Spec", "check_dims", "held", "shifted"]
 
 LIMIT = 1 << 53
 """Integers of magnitude below this are held exactly by float64, and so are their sums in any order."""
@@ -59,6 +60,27 @@ class Raw:
     partial: int
 
 
+@dataclass(frozen=True)
+class Finish:
+    """What is done to a result once it is computed, in place.
+
+    Attributes:
+        rounds: To whole numbers, ties to even.
+        clamp: To the nearest number between these, if to any.
+    """
+
+    rounds: bool = False
+    clamp: tuple[float, float] | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.rounds:
+            x.round_()
+        return x if self.clamp is None else x.clamp_(*self.clamp)
+
+
+AS_IT_COMES = Finish()
+
+
 def shifted(value: int, shift: int) -> int:
     """`value` · 2^shift, rounded as float64 rounds to whole numbers: to the nearest, ties to even.
 
@@ -100,9 +122,21 @@ class Operation(ABC):
         """What `run` needs besides its inputs: float64 tensors and numbers, with the factor 2^scale folded in."""
         return ()
 
+    def ready_numbers(self, inputs: Sequence[Spec]) -> int:
+        """How many numbers `prepare` makes, at most; known before it does."""
+        return sum(x.constant.numel() for x in inputs if x.constant is not None)
+
+    def working_numbers(self, inputs: Sequence[Spec], shape: tuple[int, ...]) -> int:
+        """How many numbers `run` needs besides its result of this shape, at most, for each example."""
+        return 6 * max(math.prod(x.shape) for x in inputs if x.constant is None)
+
     @abstractmethod
     def run(self, values: Sequence[Tensor], prepared: tuple[Any, ...]) -> Tensor:
         """The result times 2^scale, exactly. Constants are given as float64 tensors without a batch."""
+
+    def finished(self, values: Sequence[Tensor], prepared: tuple[Any, ...], finish: Finish) -> Tensor:
+        """`run`, then `finish`: part by part where that spares a pass over memory."""
+        return finish(self.run(values, prepared))
 
 
 def held(constant: Tensor | None, shift: int = 0) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lucid.codec.network.operations.base import Operation, Raw, Spec, held
+from lucid.codec.network.operations.base import AS_IT_COMES, Finish, Operation, Raw, Spec, held
 
 __all__ = ["Clamp", "Interpolate", "Lookup"]
 
@@ -27,12 +27,31 @@ def _table(spec: Spec, first: int) -> Tensor:
     return table
 
 
-def _chosen(table: Tensor, index: Tensor) -> Tensor:
-    """table[index], for any memory layout of the index: int32, since that is the fastest."""
-    if index.dim() == 4 and index.is_contiguous(memory_format=torch.channels_last):
-        moved = index.permute(0, 2, 3, 1)
-        return table.index_select(0, moved.reshape(-1)).view(moved.shape).permute(0, 3, 1, 2)
-    return table.index_select(0, index.reshape(-1)).view(index.shape)
+_CACHED = 1 << 14
+"""Numbers at a time: with the two arrays beside them they stay in a processor's second cache."""
+
+
+def _flat(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """x as a row, memory for as many results, and that memory in the shape and layout of x."""
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        x = x.permute(0, 2, 3, 1)
+        result = torch.empty_like(x, memory_format=torch.contiguous_format)
+        return x.view(-1), result.view(-1), result.permute(0, 3, 1, 2)
+    x = x.contiguous()
+    result = torch.empty_like(x)
+    return x.view(-1), result.view(-1), result
+
+
+def _parts(x: Tensor, result: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Rows of x and of its result, with memory for float64 and int32 beside them; all at once where not on a CPU.
+
+    Tables are read by int32, since that is the fastest.
+    """
+    size = min(len(x), _CACHED) if x.device.type == "cpu" else len(x)
+    beside, index = x.new_empty(size), x.new_empty(size, dtype=torch.int32)
+    for start in range(0, len(x), max(size, 1)):
+        part = x[start : start + size]
+        yield part, result[start : start + size], beside[: len(part)], index[: len(part)]
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,9 @@ class Lookup(Operation):
             raise ValueError(f"a table has at most {LONGEST} entries; received {size}")
         return size
 
+    def ready_numbers(self, inputs: Sequence[Spec]) -> int:
+        return self._size(inputs[1])
+
     def raw(self, inputs: Sequence[Spec]) -> Raw:
         x, table = inputs
         self._size(table)
@@ -91,15 +113,19 @@ class Lookup(Operation):
         return entries, 2.0**-self.shift, float(self.first), size - 1.0, inside
 
     def run(self, values: Sequence[Tensor], prepared: tuple[Any, ...]) -> Tensor:
+        return self.finished(values, prepared, AS_IT_COMES)
+
+    def finished(self, values: Sequence[Tensor], prepared: tuple[Any, ...], finish: Finish) -> Tensor:
         table, factor, first, last, inside = prepared
-        x = values[0]
-        if factor != 1:
-            x = (x * factor).round_()
-        if first:
-            x = x - first
-        if not inside:
-            x = x.clamp(0, last)
-        return _chosen(table, x.to(torch.int32))
+        row, into, result = _flat(values[0])
+        for x, y, place, index in _parts(row, into):
+            if factor != 1:
+                torch.mul(x, factor, out=place).round_().sub_(first)
+            else:
+                torch.sub(x, first, out=place)
+            index.copy_(place if inside else place.clamp_(0, last))
+            finish(torch.index_select(table, 0, index, out=y))
+        return result
 
 
 def spread_out(knots: Tensor, spread: int) -> Tensor:
@@ -140,18 +166,31 @@ class Interpolate(Operation):
         step = 1 << self.shift
         below, above = min(x.low - self.first * step, 0), max(x.high - (self.first + size - 1) * step, step)
         reach = max(abs(below), above)  # of x − i · 2^shift
-        partial = (values.magnitude << up) + slopes.magnitude * reach
-        return Raw(fraction, -partial, partial, max(partial, x.magnitude + (abs(self.first) + size) * step))
+        most = (values.magnitude << up) + slopes.magnitude * reach
+        # What `finished` computes: the line of a step at zero, plus slope · x.
+        far = max(abs(self.first), abs(self.first + size - 1)) * step
+        at_zero = (values.magnitude << up) + slopes.magnitude * far
+        indices = x.magnitude + (abs(self.first) + size) * step
+        return Raw(fraction, -most, most, max(most, at_zero, slopes.magnitude * x.magnitude, indices))
 
     def prepare(self, inputs: Sequence[Spec], scale: int) -> tuple[Any, ...]:
         x, values, slopes = inputs
         up = x.fraction + slopes.fraction - values.fraction
-        first, last = float(self.first), float(self.first + values.shape[0] - 1)
-        return 2.0**self.shift, first, last, held(values.constant, up + scale), held(slopes.constant, scale)
+        count, steps = values.shape[0], torch.arange(values.shape[0], dtype=torch.float64)
+        begins = (steps + self.first).mul_(2.0**self.shift)
+        table, gradient = held(values.constant, up + scale), held(slopes.constant, scale)
+        first = torch.tensor(-float(self.first), dtype=torch.float64)
+        return 2.0**-self.shift, first, count - 1.0, table - gradient * begins, gradient
 
     def run(self, values: Sequence[Tensor], prepared: tuple[Any, ...]) -> Tensor:
-        step, first, last, table, slopes = prepared
-        x = values[0]
-        i = (x * (1.0 / step)).floor_().clamp_(first, last)
-        index = (i - first).to(torch.int32)
-        return (x - i.mul_(step)).mul_(_chosen(slopes, index)).add_(_chosen(table, index))
+        return self.finished(values, prepared, AS_IT_COMES)
+
+    def finished(self, values: Sequence[Tensor], prepared: tuple[Any, ...], finish: Finish) -> Tensor:
+        per_step, first, last, at_zero, slopes = prepared
+        row, into, result = _flat(values[0])
+        for x, y, beside, index in _parts(row, into):
+            # A number of either sign is cut to a whole one downwards: none below zero is left.
+            index.copy_(torch.add(first, x, alpha=per_step, out=beside).clamp_(0, last))
+            torch.index_select(slopes, 0, index, out=y).mul_(x)
+            finish(y.add_(torch.index_select(at_zero, 0, index, out=beside)))
+        return result

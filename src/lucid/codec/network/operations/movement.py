@@ -15,6 +15,8 @@ from lucid.codec.network.operations.base import Operation, Raw, Spec
 
 __all__ = ["Cat", "Expand", "Gather", "Pad", "Permute", "Reshape", "Slice"]
 
+_MOST_DIMS = 64
+
 
 class _View(Operation):
     arity = (1, 1)
@@ -66,7 +68,7 @@ class Slice(_View):
     step: int
 
     def __post_init__(self) -> None:
-        if self.dim < 1 or self.step < 1 or not 0 <= self.start <= self.stop:
+        if not 1 <= self.dim <= _MOST_DIMS or self.step < 1 or not 0 <= self.start <= self.stop:
             raise ValueError(f"a slice runs forward along a dimension after the batch's; received {self}")
 
     def run(self, values: Sequence[Tensor], prepared: tuple[Any, ...]) -> Tensor:

@@ -45,6 +45,9 @@ class AvgPool(Operation):
         low, high = shifted(min(x.low, 0), up), shifted(max(x.high, 0), up)
         return Raw(self.fraction, low, high, math.prod(self.kernel) * x.magnitude << max(up, 0))
 
+    def ready_numbers(self, inputs: Sequence[Spec]) -> int:
+        return 4 * math.prod(inputs[0].shape[1:])
+
     def prepare(self, inputs: Sequence[Spec], scale: int) -> tuple[Any, ...]:
         x = inputs[0]
         ones = torch.ones(1, 1, *x.shape[1:], dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lucid.codec.network.operations.base import Operation, Raw, Spec, held
+from lucid.codec.network.operations.base import AS_IT_COMES, Finish, Operation, Raw, Spec, held
+from lucid.codec.network.operations.windows import convolved
 
 __all__ = ["Conv", "Linear", "Matmul"]
 
@@ -96,23 +98,35 @@ class Conv(Operation):
     def prepare(self, inputs: Sequence[Spec], scale: int) -> tuple[Any, ...]:
         weight = held(inputs[1].constant, scale)
         bias = held(inputs[2].constant, scale) if len(inputs) == 3 else None
-        if self._by_rows:  # (rows · columns · channels, out)
-            return weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), bias, tuple(weight.shape[2:])
+        if self._by_rows:  # (out, rows · columns · channels)
+            return weight.permute(0, 2, 3, 1).flatten(1).contiguous(), bias, tuple(weight.shape[2:])
         return weight, bias, None
+
+    def working_numbers(self, inputs: Sequence[Spec], shape: tuple[int, ...]) -> int:
+        x, weight = inputs[0].shape, inputs[1].shape
+        padded = x[0] * math.prod(size + 2 * pad for size, pad in zip(x[1:], self.padding, strict=True))
+        places = math.prod(x[1:] if self.transposed else shape[1:])
+        return 2 * padded + places * math.prod(weight[1:]) + math.prod(shape)
 
     @property
     def _by_rows(self) -> bool:
         return len(self.stride) == 2 and self.groups == 1 and not self.transposed and set(self.dilation) == {1}
 
     def run(self, values: Sequence[Tensor], prepared: tuple[Any, ...]) -> Tensor:
+        return self.finished(values, prepared, AS_IT_COMES)
+
+    def finished(self, values: Sequence[Tensor], prepared: tuple[Any, ...], finish: Finish) -> Tensor:
         weight, bias, kernel = prepared
         if kernel is not None and values[0].device.type == "cpu":
-            return _windows_times(values[0], weight, bias, kernel, self.stride, self.padding)
+            return convolved(values[0], weight, bias, kernel, self.stride, self.padding, finish)
+        return finish(self._by_torch(values[0], weight, bias, kernel))
+
+    def _by_torch(self, x: Tensor, weight: Tensor, bias: Tensor | None, kernel: tuple[int, int] | None) -> Tensor:
         if kernel is not None:
-            weight = weight.unflatten(0, (*kernel, -1)).permute(3, 2, 0, 1)
+            weight = weight.unflatten(1, (*kernel, -1)).permute(0, 3, 1, 2)
         with torch.backends.cudnn.flags(enabled=False):  # whose float64 convolutions need not be sums of products
             return torch.convolution(
-                values[0],
+                x,
                 weight,
                 bias,
                 list(self.stride),
@@ -122,43 +136,6 @@ class Conv(Operation):
                 list(self.output_padding),
                 self.groups,
             )
-
-
-def _windows_times(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    kernel: tuple[int, int],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-) -> Tensor:
-    """A float64 convolution as matrix products over windows that fit the processor's cache, channels last.
-
-    Two to four times as fast here as torch's own, which copies windows channel by channel; the sums are the same.
-    """
-    n, channels, height, width = x.shape
-    if any(padding):
-        rows, columns = padding
-        padded = x.new_zeros(n, height + 2 * rows, width + 2 * columns, channels)
-        padded[:, rows : rows + height, columns : columns + width] = x.permute(0, 2, 3, 1)
-    else:
-        padded = x.permute(0, 2, 3, 1).contiguous()
-    down, right = ((size - k) // step + 1 for size, k, step in zip(padded.shape[1:3], kernel, stride, strict=True))
-    of_image, of_row, of_column, _ = padded.stride()
-    steps = (of_image, of_row * stride[0], of_column * stride[1], of_row, 1)
-    windows = padded.as_strided((n, down, right, kernel[0], kernel[1] * channels), steps)
-    places, length, outputs = down * right, len(weight), weight.shape[1]
-    result = x.new_empty(n * places, outputs)
-    at_once = n if kernel == (1, 1) and set(stride) == {1} else max(1, _CACHED // (places * length))
-    for start in range(0, n, at_once):
-        part = windows[start : start + at_once].reshape(-1, length)
-        into = result[start * places : (start + at_once) * places]
-        torch.mm(part, weight, out=into) if bias is None else torch.addmm(bias, part, weight, out=into)
-    return result.view(n, down, right, outputs).permute(0, 3, 1, 2)
-
-
-_CACHED = 1 << 16
-"""Numbers of windows at a time: half a megabyte."""
 
 
 @dataclass(frozen=True)
