@@ -93,3 +93,11 @@ def test_one_number_of_draws_tells_nothing_of_the_rise() -> None:
     found = evaluate(linear_gaussian(), data(30), num_samples=[50])
     assert not any(figure.name.startswith("IW gap left") for figure in found.figures)
     assert [at_k.num_samples for at_k in found.importance_weighted] == [50]
+
+
+@pytest.mark.parametrize(("counts", "warned"), [(1, True), ([100], True), ([10, 100], False)])
+def test_one_number_of_draws_warns_by_its_effective_sample_size(counts: int | list[int], warned: bool) -> None:
+    found = evaluate(worse(2.0), data(100), num_samples=counts)
+    *_, figure = (figure for figure in found.figures if figure.name.startswith("log-likelihood"))
+    assert ("not known to be converged" in (figure.warning or "")) == warned
+    assert "effective sample size is" in (figure.warning or "effective sample size is")

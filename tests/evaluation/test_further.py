@@ -33,6 +33,7 @@ def test_all_measures_everything_where_everything_is_there(shapes: Dataset, mode
     for part in ("I(x; z)", "units that carry", "MIG", "Fréchet distance of samples", "training data", "linear probe"):
         assert part in names
     assert left_out == {}
+    assert "Fréchet distance of samples (values)" in names  # a vector has no pixels
 
 
 def test_one_is_measured_alone(shapes: Dataset, model: LatentModel) -> None:
@@ -77,3 +78,19 @@ def test_a_probe_is_not_of_the_labels_where_factors_of_one_part_are_given(shapes
 def test_names_that_are_none_are_refused(shapes: Dataset, model: LatentModel) -> None:
     with pytest.raises(ValueError, match=f"must be {', '.join(FURTHER)} or all; received fid"):
         further_figures(model, Material(shapes.test, shapes), ["fid"])
+
+
+@pytest.mark.parametrize("error", [ImportError, FloatingPointError, ValueError])
+def test_what_fails_under_all_does_not_end_the_others(
+    shapes: Dataset, model: LatentModel, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise error("it is broken")
+
+    measures = {"latents": broken, "disentanglement": broken, "samples": broken, "probe": lambda *_: ["a figure"]}
+    monkeypatch.setattr("lucid.evaluation.further._MEASURES", measures)
+    figures, left_out = further_figures(model, Material(shapes.test, shapes), ["all"])
+    assert figures == ["a figure"]
+    assert left_out == dict.fromkeys(["latents", "disentanglement", "samples"], "it is broken")
+    with pytest.raises(error):
+        further_figures(model, Material(shapes.test, shapes), ["samples"])

@@ -20,6 +20,7 @@ from torch import Tensor
 import lucid.nn as nn
 from lucid.data import Share
 from lucid.evaluation import Evaluation, Team, evaluate
+from lucid.evaluation.sharing import added
 from lucid.models import VAE, VAEConfig
 
 SETTINGS: dict[str, Any] = {"num_samples": [2, 7], "elbo_samples": 3, "batch_size": 10, "max_rows": 64}
@@ -114,6 +115,37 @@ def test_processes_of_torchrun_find_what_one_finds(tmp_path: Path) -> None:
     alone = evaluate(linear_gaussian(), data(43), **SETTINGS)
     for rank in range(2):
         assert Evaluation.from_json(json.loads((tmp_path / f"{rank}.json").read_text())) == alone
+
+
+class Watched:
+    """Something that notes which thread copies it, and when."""
+
+    def __init__(self) -> None:
+        self.copied_by: list[threading.Thread] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.copied_by.append(threading.current_thread())
+        return {"copied_by": []}
+
+
+def nothing_found(share: Share, watched: Watched) -> Any:
+    """What a further process finds."""
+    assert share.rank == 1
+    assert isinstance(watched, Watched)
+    return torch.ones(2, dtype=torch.float64).numpy()
+
+
+def test_model_and_data_are_copied_before_this_process_computes_with_them() -> None:
+    """PyTorch moves a tensor to shared memory to copy it: meanwhile, a product with it would be of freed memory."""
+    watched = Watched()
+    before: list[threading.Thread] = []
+
+    def own(share: Share) -> Tensor:
+        before.extend(watched.copied_by)
+        return torch.zeros(2, dtype=torch.float64)
+
+    assert added(own, nothing_found, (watched,), 2, None).tolist() == [1.0, 1.0]
+    assert before == watched.copied_by == [threading.main_thread()]
 
 
 def environment() -> dict[str, str]:

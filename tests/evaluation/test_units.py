@@ -40,9 +40,11 @@ def test_units_that_cost_nothing() -> None:
             parameter.zero_()
     model = VAE(VAEConfig(encoders=[encoder], decoders=[nn.Linear(4, 3)]))
     assert unit_figures(model, torch.randn(10, 3))[0].value == 0
+    assert unit_figures(model, torch.randn(10, 3))[0].meaning == "the level costs nothing: all 4 units are idle"
     with torch.no_grad():
         encoder.weight[2] = 5.0
     assert unit_figures(model, torch.randn(10, 3))[0].value == 1
+    assert "of 4; the other 3 carry less than a tenth" in unit_figures(model, torch.randn(10, 3))[0].meaning
     assert unit_figures(model, torch.randn(10, 3))[0].details["unit"][0] == 2
 
 
@@ -63,3 +65,13 @@ def test_few_of_many_units_are_listed() -> None:
     assert (len(found.details["kl"]), found.details["of"]) == (100, 150)
     assert found.value <= 150
     assert all(math.isfinite(kl) for kl in found.details["kl"])
+
+
+def test_where_all_units_are_needed_none_is_called_idle() -> None:
+    encoder = nn.Linear(2, 4)
+    with torch.no_grad():
+        encoder.weight.zero_()
+        encoder.bias.copy_(torch.tensor([3.0, 3.0, 0.0, 0.0]))
+    (found,) = unit_figures(VAE(VAEConfig(encoders=[encoder], decoders=[nn.Linear(2, 2)])), torch.randn(10, 2))
+    assert found.value == 2
+    assert found.meaning == "all there are: none can be spared"

@@ -13,7 +13,7 @@ from lucid.evaluation.annealing import Annealing
 from lucid.evaluation.disentanglement import Factors, disentanglement_figures, disentanglement_scores
 from lucid.evaluation.examples import Batches, examples_of
 from lucid.evaluation.figure import Figure
-from lucid.evaluation.further import FURTHER, Further, Material, further_figures
+from lucid.evaluation.further import FURTHER, SEEDED, Further, Material, further_figures, parts_named
 from lucid.evaluation.information import information_figures
 from lucid.evaluation.latents import ACTIVE_THRESHOLD, LatentStatistics, UnitStatistics, unit_statistics
 from lucid.evaluation.linear import Labelled
@@ -32,6 +32,7 @@ __all__ = [
     "ACTIVE_THRESHOLD",
     "COLLAPSED_BELOW",
     "FURTHER",
+    "SEEDED",
     "AggregateGap",
     "Annealed",
     "Annealing",
@@ -69,6 +70,7 @@ __all__ = [
     "measure_carried",
     "measure_use",
     "over_seeds",
+    "parts_named",
     "probe_figures",
     "represent",
     "sample_figures",

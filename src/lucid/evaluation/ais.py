@@ -23,8 +23,10 @@ from torch import Tensor
 from lucid.data import Share
 from lucid.evaluation.annealing import Annealing
 from lucid.evaluation.examples import device_of
-from lucid.evaluation.hmc import Path, Values, transition, tuned
+from lucid.evaluation.hmc import transition, tuned
+from lucid.evaluation.paths import Path, Values
 from lucid.evaluation.sharing import Team, added, check_processes
+from lucid.evaluation.streams import stream_of
 from lucid.models import LatentModel, draws, drive, evaluating
 from lucid.models.checks import check_batch
 from lucid.models.condition import told
@@ -42,12 +44,15 @@ class Annealed(NamedTuple):
         effective_sample_size: (Σw)²/Σw² of its chains, (N,).
         acceptance: Mean probability of acceptance, (N,).
         log_weights: Of each chain, (K, N).
+        step_size: Largest step of HMC, averaged over β, in units of the width of the density, (N,): near 0 the chains
+            hardly move, however many steps are accepted.
     """
 
     log_likelihood: Tensor
     effective_sample_size: Tensor
     acceptance: Tensor
     log_weights: Tensor
+    step_size: Tensor
 
 
 class Sandwich(NamedTuple):
@@ -109,13 +114,14 @@ def annealed(
     check_processes(workers, team, x.device)
     own = partial(_anneal, model, x, condition, how, tell=tell)
     rows = added(own, _work_anneal, (model, x, condition, how), workers, team)
-    log_weights, acceptance = rows[:, :-1].T, rows[:, -1]
+    step_size, log_weights, acceptance = rows[:, 0], rows[:, 1:-1].T, rows[:, -1]
     log_sum = log_weights.logsumexp(0)
     return Annealed(
         log_likelihood=log_sum - math.log(how.num_chains),
         effective_sample_size=(2 * log_sum - (2 * log_weights).logsumexp(0)).exp(),
         acceptance=acceptance,
         log_weights=log_weights,
+        step_size=step_size,
     )
 
 
@@ -161,13 +167,14 @@ def sandwiched(
 def _anneal(
     model: LatentModel, x: Tensor, condition: Tensor | None, how: Annealing, share: Share, *, tell: Tell | None = None
 ) -> Tensor:
-    """Log weights and acceptance of this process's groups of examples, (N, K + 1); zeros elsewhere."""
-    rows = torch.zeros(len(x), how.num_chains + 1, dtype=torch.float64)
+    """Step size, log weights and acceptance of this process's groups, (N, 1 + K + 1); zeros elsewhere."""
+    rows = torch.zeros(len(x), how.num_chains + 2, dtype=torch.float64)
     with evaluating(model):
-        for start, end, seeds in _groups(len(x), how, how.seed, share):
+        for number, start, end in _groups(len(x), how, share):
             part = None if condition is None else condition[start:end]
-            path, steps, generator = _prepared(model, x[start:end], part, how, seeds)
-            rows[start:end] = torch.cat(_forward(path, steps, how, generator), 1).cpu()
+            path, steps, generator = _prepared(model, x[start:end], part, how, (how.seed, "data", number))
+            size = torch.stack(steps).mean(0)[:, None]
+            rows[start:end] = torch.cat([size, *_forward(path, steps, how, generator)], 1).cpu()
             if tell is not None:
                 tell(end, len(x))
     return rows
@@ -185,13 +192,13 @@ def _sandwich(
     """Log weights there and back, and acceptance, of this process's groups, (N, 2·K + 1); zeros elsewhere."""
     rows = torch.zeros(num_examples, 2 * how.num_chains + 1, dtype=torch.float64)
     with evaluating(model):
-        # Other streams than those of `annealed` with the same seed.
-        for start, end, seeds in _groups(num_examples, how, how.seed + 2**32, share):
+        for number, start, end in _groups(num_examples, how, share):
             part = None if condition is None else condition[start:end]
-            choose = draws(_stream(seeds, device_of(model)))
+            key = how.seed, "simulated", number
+            choose = draws(stream_of(device_of(model), *key, "examples"))
             record = drive(model.walk(num_examples=end - start, **told(part)), choose)
             exact = [latent.value for latent in record.latents]
-            path, steps, generator = _prepared(model, choose(record.likelihood), part, how, seeds)
+            path, steps, generator = _prepared(model, choose(record.likelihood), part, how, key)
             there, accepted = _forward(path, steps, how, generator)
             back, accepted_back = _backward(path, exact, steps, how, generator)
             rows[start:end] = torch.cat([there, back, (accepted + accepted_back) / 2], 1).cpu()
@@ -210,25 +217,19 @@ def _work_sandwich(share: Share, *arguments: Any) -> Any:
     return _sandwich(*arguments, share=share).numpy()
 
 
-def _groups(examples: int, how: Annealing, seed: int, share: Share) -> Iterator[tuple[int, int, torch.Generator]]:
-    """First and end of each group of examples that is this process's, and the stream its seeds are from."""
+def _groups(examples: int, how: Annealing, share: Share) -> Iterator[tuple[int, int, int]]:
+    """Number, first and end of each group of examples that is this process's."""
     at_once = max(1, how.max_rows // how.num_chains)
-    seeds = torch.Generator().manual_seed(seed)
     for number, start in enumerate(range(0, examples, at_once)):
-        own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=seeds)))
         if number % share.of == share.rank:
-            yield start, min(start + at_once, examples), own
-
-
-def _stream(seeds: torch.Generator, device: torch.device) -> torch.Generator:
-    return torch.Generator(device).manual_seed(int(torch.randint(2**62, (), generator=seeds)))
+            yield number, start, min(start + at_once, examples)
 
 
 def _prepared(
-    model: LatentModel, x: Tensor, condition: Tensor | None, how: Annealing, seeds: torch.Generator
+    model: LatentModel, x: Tensor, condition: Tensor | None, how: Annealing, key: tuple[int, str, int]
 ) -> tuple[Path, list[Tensor], torch.Generator]:
     """The path of some examples, its step sizes, and the stream that the chains draw from."""
-    pilot, chains = (_stream(seeds, x.device) for _ in range(2))
+    pilot, chains = (stream_of(x.device, *key, name) for name in ("pilot", "chains"))
     path = Path(model, x, condition, how.start, pilot)
     return path, tuned(path, how.betas, how.num_chains, how.leapfrogs, pilot), chains
 
@@ -251,7 +252,8 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:
     """Chains from an exact posterior draw to β = 0: as `_forward`; 1/w has expectation 1/p(x)."""
     betas, examples = how.betas, len(path.x)
-    point = path.at([value.repeat(how.num_chains, *[1] * (value.dim() - 1)) for value in exact])
+    latents = [value.repeat(how.num_chains, *[1] * (value.dim() - 1)) for value in exact]
+    point = path.at(path.coordinates(latents))
     log_weights = (betas[-1] - betas[-2]) * point.change.double()
     acceptance = torch.zeros_like(log_weights)
     for t in range(len(steps), 0, -1):

@@ -21,6 +21,8 @@ from lucid.models import LatentModel, evaluating, importance_weighted
 __all__ = ["ais_figures"]
 
 _LEAST_ACCEPTANCE = 0.4
+_NEW_EXAMPLES = "other examples for each seed, so that an error over seeds contains that over examples"
+_LEAST_STEP = 0.02
 _LARGEST_GAP = 1.0  # nats
 
 
@@ -95,20 +97,28 @@ def _on_data(found: Annealed, sandwich: Sandwich, how: Annealing, about: Mapping
     why: list[str] = []
     if gap > min(error, _LARGEST_GAP):
         why.append(
-            f"it may be {gap:.2g} nats too small, the BDMC gap: take more steps of β, more chains, or begin at the "
-            "posterior"
+            f"it may be {gap:.2g} nats too small, the BDMC gap: take several times the steps of β, or begin at the "
+            "posterior; where that does not shrink the gap, the chains do not reach the posterior, and the gap is all "
+            "that is known"
         )
     if acceptance < _LEAST_ACCEPTANCE:
         why.append(f"transitions were accepted with probability {acceptance:.2f} only: take more steps of β")
+    step = float(found.step_size.mean())
+    if step < _LEAST_STEP:
+        why.append(
+            f"a step of HMC is {step:.2g} of the width of the density, so that transitions hardly move, however many "
+            "are accepted: more steps of β will help little; more leapfrog steps move further"
+        )
     effective = float(found.effective_sample_size.mean())
-    details = {**about["details"], "effective_sample_size": effective, "acceptance": acceptance}
+    details = {**about["details"], "effective_sample_size": effective, "acceptance": acceptance, "step_size": step}
     figure = Figure(
         name="AIS log-likelihood",
         value=value,
         standard_error=error,
         unit="nats per example",
         estimator=f"{how.describe()}; standard error over examples",
-        meaning="log p(x) of some examples, from below; the BDMC gap says how much may be missing",
+        meaning="log p(x) of some examples, from below; the BDMC gap says how much may be missing; "
+        + _amount(how, found),
         warning="; ".join(why) or None,
         **about,
     )
@@ -137,7 +147,7 @@ def _against_importance(
         standard_error=error,
         unit="nats per example",
         estimator=f"{how.describe()}, less IW-{num_samples} on the same examples; paired standard error",
-        meaning="above 0: what the importance-weighted bound misses; below: what AIS does",
+        meaning=f"above 0: what the importance-weighted bound misses; below: what AIS does; {_amount(how, found)}",
         warning=warning,
         **about,
     )
@@ -155,12 +165,16 @@ def _simulated(sandwich: Sandwich, how: Annealing, about: Mapping[str, Any]) -> 
             value=_mean(per_example)[0],
             standard_error=_mean(per_example)[1],
             unit="nats per example",
-            estimator=f"{how.describe()}; {way}; standard error over examples",
-            meaning=meaning,
+            estimator=f"{how.describe()}; {way}; {_NEW_EXAMPLES}; standard error over examples",
+            meaning=f"{meaning}; {_amount(how, sandwich)}",
             **about,
         )
         for name, (per_example, way, meaning) in ways.items()
     ]
+
+
+def _amount(how: Annealing, found: Annealed | Sandwich) -> str:
+    return f"{how.num_chains:,} chains, {how.num_steps:,} steps, {len(found.acceptance):,} examples"
 
 
 def _mean(per_example: Tensor) -> tuple[float, float]:

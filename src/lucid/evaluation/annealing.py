@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lucid.evaluation.hmc import Start
+from lucid.evaluation.paths import Start
 
 __all__ = ["Annealing"]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from lucid.evaluation.convergence import gap_left
+from lucid.evaluation.convergence import gap_left, unsettled
 from lucid.evaluation.figure import Figure
 from lucid.evaluation.found import Found
 from lucid.evaluation.latents import ACTIVE_THRESHOLD, UnitStatistics
@@ -89,7 +90,8 @@ def _importance_figures(found: Found, features: int | None, about: Mapping[str, 
         shared = {**about, "num_samples": k, "unit": _NATS}
         details = {"effective_sample_size": float(effective.mean)}
         meaning = "lower bound on log p(x) that tightens with k" if k > 1 else "the ELBO without its closed-form KL"
-        figures.append(_mean(f"log-likelihood, k = {k:,}", bound, f"IW-{k}", meaning, shared, details))
+        figure = _mean(f"log-likelihood, k = {k:,}", bound, f"IW-{k}", meaning, shared, details)
+        figures.append(replace(figure, warning=unsettled(found)))
         figures.append(
             _mean(
                 f"effective sample size, k = {k:,}",

@@ -15,7 +15,7 @@ from typing import Any
 from lucid.evaluation.figure import Figure
 from lucid.evaluation.found import Found
 
-__all__ = ["FEW_DRAWS", "gap_left"]
+__all__ = ["FEW_DRAWS", "gap_left", "unsettled"]
 
 FEW_DRAWS = 10.0
 """Effective draws below which a bound is called unsettled: by the reckoning above about 1/20 nat is left there."""
@@ -80,6 +80,32 @@ def gap_left(found: Found, about: Mapping[str, Any]) -> Figure | None:
             "effective": effective,
         },
         **about,
+    )
+
+
+def unsettled(found: Found) -> str | None:
+    """What to warn of where the bound is at one number of draws only, so that no step shows what more would add.
+
+    Args:
+        found: The moments.
+
+    Returns:
+        The warning; None if the bound is at several numbers of draws, or nothing is wrong with the one.
+    """
+    if len(found.counts) != 1:
+        return None
+    k, effective = found.counts[0], float(found.effective[0].mean)
+    left, error = float(found.lean[0].mean), float(found.importance[0].standard_error)
+    why: list[str] = []
+    if effective < FEW_DRAWS:
+        why.append(f"the effective sample size is {effective:.1f} of {k:,}, below {FEW_DRAWS:.0f}")
+    if left > error:
+        why.append(f"about {left:.2g} nats are left by it, more than the standard error of the bound ({error:.2g})")
+    if not why:
+        return None
+    return (
+        f"not known to be converged at k = {k:,}: {'; '.join(why)}. The bound holds, but log p(x) may be well above "
+        "it: ask for more draws, and for several numbers of them, which show what the last step gained"
     )
 
 

@@ -11,11 +11,11 @@ from lucid.evaluation.disentanglement import Factors, disentanglement_figures
 from lucid.evaluation.figure import Figure
 from lucid.evaluation.information import information_figures
 from lucid.evaluation.probe import probe_figures
-from lucid.evaluation.samples import FeatureSpace, sample_figures
+from lucid.evaluation.samples import SPACES, FeatureSpace, sample_figures
 from lucid.evaluation.units import unit_figures
 from lucid.models import LatentModel
 
-__all__ = ["FURTHER", "Further", "Material", "further_figures"]
+__all__ = ["FURTHER", "SEEDED", "Further", "Material", "further_figures", "parts_named"]
 
 FURTHER: Mapping[str, str] = {
     "latents": "information and aggregate-posterior KL of each level, and what each unit costs",
@@ -24,6 +24,9 @@ FURTHER: Mapping[str, str] = {
     "probe": "what a linear predictor reads off the latents; needs labels or factors, and a training part",
 }
 """The names, and what each needs."""
+
+SEEDED = frozenset({"latents", "disentanglement", "samples"})
+"""Those that draw: another seed gives other figures."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Material:
         dataset: All its parts; None where there is only the one.
         factors: Of the examples of the part, in order; None where the labels are to serve.
         factors_of_parts: Of the train, validation and test examples, for the probe; None where the labels are to serve.
-        features: The feature space of samples.
+        features: The feature space of samples; "pixels" of data that are no images are called values.
         seed: Of all draws.
     """
 
@@ -68,24 +71,37 @@ def further_figures(model: LatentModel, material: Material, names: Sequence[str]
         names: Of `FURTHER`, or "all", which leaves out what cannot be measured here.
 
     Raises:
-        ValueError: If a name is not known, or one that was named lacks what it needs.
+        ValueError: If a name is not known, or one that was named lacks what it needs. What only "all" stands for is
+            left out instead, with the reason, for this and the errors below.
         ImportError: If a feature space needs a package that is not installed.
+        FloatingPointError: If something named is not finite.
     """
-    unknown = [name for name in names if name not in (*FURTHER, "all")]
-    if unknown:
-        raise ValueError(f"what is measured besides must be {', '.join(FURTHER)} or all; received {', '.join(unknown)}")
     figures: list[Figure] = []
     left_out: dict[str, str] = {}
-    for name in FURTHER:
-        if name not in names and "all" not in names:
-            continue
+    for name in parts_named(names):
         try:
             figures += _MEASURES[name](model, material)
-        except (ValueError, NotImplementedError) as error:
+        except (ValueError, NotImplementedError, ImportError, FloatingPointError) as error:
             if name in names:
                 raise
             left_out[name] = str(error)
     return Further(figures, left_out)
+
+
+def parts_named(names: Sequence[str]) -> list[str]:
+    """The parts that names stand for, in the order of `FURTHER`; "all" stands for each.
+
+    Raises:
+        ValueError: If a name is not known.
+
+    Example:
+        >>> parts_named(["probe", "latents"])
+        ['latents', 'probe']
+    """
+    unknown = [name for name in names if name not in (*FURTHER, "all")]
+    if unknown:
+        raise ValueError(f"what is measured besides must be {', '.join(FURTHER)} or all; received {', '.join(unknown)}")
+    return [name for name in FURTHER if name in names or "all" in names]
 
 
 def _latents(model: LatentModel, material: Material) -> list[Figure]:
@@ -100,7 +116,14 @@ def _disentanglement(model: LatentModel, material: Material) -> list[Figure]:
 def _samples(model: LatentModel, material: Material) -> list[Figure]:
     # Beside the training part itself a floor would be a part compared with itself.
     floor = None if material.dataset is None or material.split.part == "train" else material.dataset.train
-    return sample_figures(model, material.split, train=floor, features=material.features, seed=material.seed)
+    return sample_figures(model, material.split, train=floor, features=_space(material), seed=material.seed)
+
+
+def _space(material: Material) -> str | FeatureSpace:
+    """The feature space; what an image calls pixels are values in data of another kind."""
+    if material.features == "pixels" and material.split.protocol.kind != "image":
+        return FeatureSpace("values", SPACES["pixels"], lambda x: x.flatten(1))
+    return material.features
 
 
 def _probe(model: LatentModel, material: Material) -> list[Figure]:

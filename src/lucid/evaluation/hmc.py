@@ -6,111 +6,19 @@ Neal: MCMC Using Hamiltonian Dynamics, 2011, https://arxiv.org/abs/1206.1901.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
-from lucid.models import Latent, LatentModel, Record, draws, drive, given
-from lucid.models.condition import told
-from lucid.models.walk import log_prob_of_draws, repeat_to
+from lucid.evaluation.paths import Path, Point, Values
+from lucid.models.walk import repeat_to
 
-__all__ = ["Path", "Point", "Start", "Values", "transition", "tuned"]
-
-Start = Literal["prior", "posterior"]
-
-Values = list[Tensor]
-"""The latents of K·B chains, (K·B, ...) each, indexed by level, laid out draw-major."""
-
-Choice = Callable[[Distribution], Tensor]
+__all__ = ["transition", "tuned"]
 
 _AIMED_ACCEPTANCE = 0.75
 _ADAPTATION = 0.5
 _FIRST_STEP = 0.3
 _WARM_UP = 20
-
-
-@dataclass(frozen=True)
-class Point:
-    """Where the chains are.
-
-    Attributes:
-        values: Their latents.
-        start: log of the density that the path begins at, (K·B,).
-        change: What it lacks of log p(x, z), (K·B,).
-    """
-
-    values: Values
-    start: Tensor
-    change: Tensor
-
-    def log_density(self, beta: float) -> Tensor:
-        """log of the unnormalised density at β, (K·B,)."""
-        return self.start + beta * self.change
-
-
-class Path:
-    r"""Densities over all latents of a batch of examples, from one that can be drawn from to the posterior.
-
-    .. math:: \log f_\beta(z) = \log p_0(z) + \beta\,[\log p(x, z) - \log p_0(z)]
-
-    with :math:`p_0` the prior p(z), or the approximate posterior q(z|x). It is evaluated by the model's own walk, so
-    it knows no family.
-
-    Args:
-        model: The model, in evaluation mode.
-        x: The examples, (B, ...).
-        condition: What a conditional model is told of them.
-        start: What the path begins at.
-        generator: Of the draw that the scales are read from.
-    """
-
-    def __init__(
-        self, model: LatentModel, x: Tensor, condition: Tensor | None, start: Start, generator: torch.Generator
-    ) -> None:
-        self.model = model
-        self.x = x
-        self.condition = condition
-        self.from_prior = start == "prior"
-        record, self._order = _order_of(model, x, condition, draws(generator))
-        self._prior_precision = [_precision(latent.prior, latent) for latent in record.latents]
-        self._posterior_precision = [_precision(_posterior_of(latent), latent) for latent in record.latents]
-
-    def draw(self, chains: int, generator: torch.Generator) -> Values:
-        """Exact draws of the density at β = 0."""
-        if self.from_prior:
-            condition = None if self.condition is None else repeat_to(self.condition, chains * len(self.x))
-            walk = self.model.walk(num_examples=chains * len(self.x), **told(condition))
-            record = drive(walk, draws(generator))
-        else:
-            record = drive(self.model.walk(self.x, **told(self.condition)), draws(generator, num_samples=chains))
-        return [latent.value for latent in record.latents]
-
-    def at(self, values: Values) -> Point:
-        """The densities at some latents."""
-        walk = self.model.walk(self.x, check=False, **told(self.condition))
-        record = drive(walk, given([values[level] for level in self._order]))
-        prior = torch.stack([log_prob_of_draws(latent.prior, latent.value) for latent in record.latents]).sum(0)
-        if self.from_prior:
-            return Point(values, prior, -record.reconstruction())
-        q = torch.stack([log_prob_of_draws(_posterior_of(latent), latent.value) for latent in record.latents]).sum(0)
-        return Point(values, q, prior - record.reconstruction() - q)
-
-    def gradient(self, values: Values, beta: float) -> tuple[Values, Point]:
-        """The gradient of log f_β, and the densities."""
-        with torch.enable_grad():
-            leaves = [value.detach().requires_grad_() for value in values]
-            point = self.at(leaves)
-            gradients = torch.autograd.grad(point.log_density(beta).sum(), leaves)
-        return list(gradients), Point(values, point.start.detach(), point.change.detach())
-
-    def scales(self, beta: float) -> Values:
-        """About how wide the density at β is in each latent, (B, ...) each; what makes one step size fit all."""
-        first = self._prior_precision if self.from_prior else self._posterior_precision
-        return [torch.lerp(a, b, beta).rsqrt() for a, b in zip(first, self._posterior_precision, strict=True)]
 
 
 def transition(
@@ -184,37 +92,3 @@ def _kinetic(momentum: Values) -> Tensor:
 
 def _like(per_row: Tensor, value: Tensor) -> Tensor:
     return per_row.view(-1, *[1] * (value.dim() - 1))
-
-
-def _posterior_of(latent: Latent) -> Distribution:
-    assert latent.posterior is not None, "a walk over data has posteriors"
-    return latent.posterior
-
-
-def _precision(distribution: Distribution, latent: Latent) -> Tensor:
-    """1 / variance, (B, ...); 1 where a density does not know its own."""
-    try:
-        variance = distribution.variance
-    except NotImplementedError:
-        variance = torch.ones_like(latent.value)
-    return variance.detach().expand_as(latent.value).clamp(1e-12, 1e12).reciprocal()
-
-
-def _order_of(model: LatentModel, x: Tensor, condition: Tensor | None, choose: Choice) -> tuple[Record, list[int]]:
-    """A walk, and the level of each of its stops."""
-    sent: Values = []
-
-    def noting(distribution: Distribution) -> Tensor:
-        sent.append(choose(distribution))
-        return sent[-1]
-
-    record = drive(model.walk(x, **told(condition)), noting)
-    levels = list(range(len(sent)))
-    order: list[int] = []
-    for value in sent:
-        order.append(next(n for n in levels if n not in order and _is(record.latents[n].value, value)))
-    return record, order
-
-
-def _is(a: Tensor, b: Tensor) -> bool:
-    return a is b or (a.shape == b.shape and bool((a == b).all()))

@@ -179,6 +179,9 @@ class Evaluation:
             ]
         rows += [_importance_row(at_k) for at_k in self.importance_weighted]
         bits = "—" if self.bits_per_dim is None else f"{self.bits_per_dim:.4f}"
+        error = next((figure.standard_error for figure in self.figures if figure.name == "bits/dim"), None)
+        if self.bits_per_dim is not None and error:
+            bits = rounded(self.bits_per_dim, error)
         rows.append(Row("bits/dim", bits, "bits", self.bits_per_dim_note))
         shown = {row.name for row in rows}
         # The rows of the importance-weighted bounds say their effective sample sizes.

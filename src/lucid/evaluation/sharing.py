@@ -7,7 +7,7 @@ one process, to the last bit wherever a chunk computes alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, TypeVar
@@ -139,9 +139,12 @@ def _at_once(
 ) -> tuple[Result, list[Any]]:
     """What this process finds, and what each of the new ones does."""
     threads = max(1, torch.get_num_threads() // workers)
-    with ProcessPoolExecutor(workers - 1, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        futures = [pool.submit(work, Share(rank, workers), *arguments) for rank in range(1, workers)]
+    # The arguments go with the start of a process, which is over before `own` begins. Those of a task are copied later,
+    # by a thread of the pool's; and to copy a tensor, PyTorch moves it to shared memory: under the hands of `own`.
+    with ProcessPoolExecutor(workers - 1, get_context("spawn"), _begin, (threads, arguments)) as pool:
+        futures: list[Future[Any]] = []
         try:
+            futures += [pool.submit(_continue, work, Share(rank, workers)) for rank in range(1, workers)]
             return own(Share(0, workers)), [future.result() for future in futures]
         except Exception as error:
             for future in futures:
@@ -152,6 +155,21 @@ def _at_once(
                 f"workers= copies the model and the data to new processes, which cannot be done with these ({error}): "
                 "define their classes and functions at the top of a module that can be imported, or leave workers at 1"
             ) from error
+
+
+_given: list[Any] = []
+"""What a new process works on."""
+
+
+def _begin(threads: int, arguments: Sequence[Any]) -> None:
+    """Start a new process."""
+    torch.set_num_threads(threads)
+    _given[:] = arguments
+
+
+def _continue(work: Callable[..., Any], share: Share) -> Any:
+    """What a new process does with what it was started with."""
+    return work(share, *_given)
 
 
 def sent(chunks: Chunks) -> Sent:

@@ -86,7 +86,7 @@ def _figure(units: UnitStatistics, kl: Tensor, suffix: str, shared: Mapping[str,
         unit="units",
         estimator="KL of each unit, in closed form where it is one, averaged over draws and examples",
         num_examples=units.num_examples,
-        meaning="far fewer than there are: the others are idle",
+        meaning=_meaning(enough, len(kl)),
         details={
             "of": len(kl),
             "unit": listed.tolist(),
@@ -95,3 +95,11 @@ def _figure(units: UnitStatistics, kl: Tensor, suffix: str, shared: Mapping[str,
         },
         **shared,
     )
+
+
+def _meaning(enough: int, units: int) -> str:
+    if enough == 0:
+        return f"the level costs nothing: all {units} units are idle"
+    if enough == units:
+        return "all there are: none can be spared"
+    return f"of {units}; the other {units - enough} carry less than a tenth of the KL together"

@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from lucid.distributions import draw
 from lucid.evaluation.latents import LatentStatistics
 from lucid.evaluation.moments import Moments
+from lucid.evaluation.streams import stream_of
 from lucid.models import LatentModel, Record, draws, drive, evaluating
 from lucid.models.condition import told
 
@@ -220,7 +221,7 @@ class _Walks:
         """What is lost by a foreign value of this level, (B,) nats."""
         place = self.order.index(level)
         latent = self.record.latents[level]
-        generator = torch.Generator(self.x.device).manual_seed(self.seed + 2**32 + level)
+        generator = stream_of(self.x.device, self.seed, "foreign", level)
         if place == 0 or not latent.prior_known_first:
             foreign = self._others()[place]
         else:

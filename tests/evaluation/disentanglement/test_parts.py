@@ -18,7 +18,7 @@ from lucid.evaluation import Factors, Figure, disentanglement_figures, disentang
 from lucid.evaluation.disentanglement import dci, factor_vae_score, mig, modularity, sap
 from lucid.evaluation.disentanglement.factors import equal_width_bins
 from lucid.evaluation.disentanglement.mutual_information import information_table
-from lucid.evaluation.disentanglement.resampling import spread, two_parts, weights
+from lucid.evaluation.disentanglement.resampling import resampled_rows, spread, two_parts, weights
 from lucid.models import VAE, VAEConfig
 
 
@@ -35,7 +35,7 @@ def test_information_is_that_of_scikit_learn(units: int) -> None:
     """Also of resampled examples, which count as often as they were drawn."""
     factors = random_factors(300)
     z = uniform(300, units, 2) + 0.1 * scaled(factors)[:, :1]
-    drawn = weights(300, 2, torch.Generator().manual_seed(0))
+    drawn = weights(torch.arange(300)[:, None], 2, torch.Generator().manual_seed(0))
     table = information_table(z, Factors(factors), drawn)
     bins = equal_width_bins(z)
     for resample, often in enumerate(drawn.long()):
@@ -90,9 +90,9 @@ def test_what_does_not_fit_is_refused() -> None:
             score(torch.zeros(120, 2), grid(1))
     with pytest.raises(ValueError, match=r"num_resamples must be 0.*or at least 2.*received 1"):
         mig(mixed(grid(1)), factors, num_resamples=1)
-    apart = Factors(torch.linspace(0, 1, 10)[:, None].repeat(1, 2))
+    apart = Factors(torch.linspace(0, 1, 15)[:, None].repeat(1, 2))
     with pytest.raises(ValueError, match="no two examples share a value"):
-        factor_vae_score(uniform(10, 2, 0), apart)
+        factor_vae_score(uniform(15, 2, 0), apart)
 
 
 def world(seed: int) -> tuple[Tensor, Factors]:
@@ -130,13 +130,13 @@ def test_the_seed_decides() -> None:
     for score in (mig, sap, modularity):
         one, other = (score(z, factors, seed=seed, num_resamples=4).standard_error for seed in (1, 2))
         assert one != other
-    train, test = two_parts(300, torch.Generator().manual_seed(0))
+    train, test = two_parts(torch.arange(300)[:, None], torch.Generator().manual_seed(0))
     assert (len(train), len(test)) == (200, 100)
     assert sorted([*train.tolist(), *test.tolist()]) == list(range(300))
 
 
 def test_weights_are_draws_with_replacement() -> None:
-    drawn = weights(50, 200, torch.Generator().manual_seed(0))
+    drawn = weights(torch.arange(50)[:, None], 200, torch.Generator().manual_seed(0))
     assert torch.equal(drawn[0], torch.ones(50))
     assert torch.equal(drawn.sum(1), torch.full((201,), 50.0))
     assert float(drawn[1:].var()) == pytest.approx(1 - 1 / 50, abs=0.05)  # binomial
@@ -207,3 +207,32 @@ def test_all_levels_stand_side_by_side() -> None:
     x = uniform(20, 4, 0).float()
     found = represent(model, x, level=None).means
     torch.testing.assert_close(found, torch.cat([model.embed(x, 0), model.embed(x, 1)], 1))
+
+
+def test_a_value_too_few_examples_have_is_named_before_it_breaks_a_score() -> None:
+    z = torch.randn(180, 3, generator=torch.Generator().manual_seed(0))
+    common = torch.arange(180) % 3
+    for count in (1, 4):
+        rare = (torch.arange(180) < count).long() * 7
+        message = f"colour takes the value 7 in {count} of 180 examples, and scores need 5 of each value"
+        for score in (mig, sap, modularity, factor_vae_score, dci):
+            with pytest.raises(ValueError, match=message):
+                score(z, Factors(torch.stack([common, rare], 1), names=["shape", "colour"]))
+    outlier = Factors(torch.where(torch.arange(180) < 1, 1e6, torch.rand(180))[:, None], names=["size"])
+    with pytest.raises(ValueError, match="size has all but 1 of 180 examples in one of 20 bins"):
+        mig(z, outlier)
+
+
+def test_resamples_and_parts_in_which_a_factor_does_not_vary_are_drawn_again() -> None:
+    codes = torch.stack([torch.arange(60) % 3, (torch.arange(60) < 2).long()], 1)
+    stream = torch.Generator().manual_seed(0)
+    for _ in range(100):  # without drawing again, one of 7 resamples and more than half of the divisions would fail
+        for rows in (resampled_rows(codes, stream), *two_parts(codes, stream)):
+            assert all(len(codes[rows, factor].unique()) > 1 for factor in range(2))
+
+
+def test_scores_of_dci_say_why_they_have_no_error() -> None:
+    v = torch.cartesian_prod(torch.arange(3), torch.arange(3)).repeat(20, 1)
+    found = {figure.name: figure for figure in disentanglement_scores(v.float(), Factors(v))}
+    assert found["DCI completeness"].standard_error is None
+    assert "no error: each bootstrap resample fits all predictors anew" in found["DCI completeness"].estimator

@@ -5,10 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lucid.evaluation.disentanglement.factors import Factors
+from lucid.evaluation.disentanglement.factors import NUM_BINS, Factors
 from lucid.evaluation.disentanglement.resampling import check_num_resamples
 
-__all__ = ["check_pair", "needs", "undefined"]
+__all__ = ["LEAST_OCCURRENCES", "check_pair", "needs", "undefined"]
+
+LEAST_OCCURRENCES = 5
+"""Examples of each value of a factor: with 5 a bootstrap resample lacks the value with probability exp(−5)."""
+
+_WHY = "so that fitting, measuring and all but 1 of 150 bootstrap resamples meet some"
 
 _UNITS = {
     "MIG": "it compares the unit that tells most of a factor with the next",
@@ -35,7 +40,30 @@ def check_pair(z: Tensor, factors: Factors, num_resamples: int) -> None:
         )
     if not bool(torch.isfinite(z).all()):
         raise FloatingPointError("the representations are not finite: look at the model's weights")
+    _check_occurrences(factors)
     check_num_resamples(num_resamples)
+
+
+def _check_occurrences(factors: Factors) -> None:
+    """Refuse a factor of which too few examples say how it shows in the representations."""
+    for factor, name in enumerate(factors.names):
+        counts = factors.code(factor).bincount()
+        if factors.is_continuous(factor):
+            apart = int(counts.sum() - counts.max())
+            if apart < LEAST_OCCURRENCES:
+                raise ValueError(
+                    f"{name} has all but {apart} of {int(counts.sum()):,} examples in one of {NUM_BINS} bins of equal "
+                    f"width, and scores need {LEAST_OCCURRENCES} outside it, {_WHY}: leave out the outliers or "
+                    "transform the quantity, by its logarithm or its rank"
+                )
+        elif int(counts.min()) < LEAST_OCCURRENCES:
+            rare = int(counts.argmin())
+            value = float(factors.values[factors.code(factor) == rare, factor][0])
+            raise ValueError(
+                f"{name} takes the value {value:g} in {int(counts[rare])} of {int(counts.sum()):,} examples, and "
+                f"scores need {LEAST_OCCURRENCES} of each value, {_WHY}: give more examples, leave those few out, "
+                "or join the value with another"
+            )
 
 
 def undefined(num_units: int, num_factors: int) -> dict[str, str]:

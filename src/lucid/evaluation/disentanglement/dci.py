@@ -74,10 +74,11 @@ def dci(
     """
     check_pair(z, factors, num_resamples)
     stream = torch.Generator().manual_seed(seed)
-    train, test = two_parts(len(z), stream)
+    codes = factors.codes
+    train, test = two_parts(codes, stream)
     fits = [fit_all(z, factors, train, test, predictor, seed)]
     for _ in range(num_resamples):
-        rows = train[resampled_rows(len(train), stream)], test[resampled_rows(len(test), stream)]
+        rows = train[resampled_rows(codes[train], stream)], test[resampled_rows(codes[test], stream)]
         fits.append(fit_all(z, factors, *rows, predictor, seed))
     importance = torch.stack([fit.importance for fit in fits])
     found = {
@@ -156,10 +157,7 @@ def _figure(
         value=value,
         standard_error=error,
         unit="accuracy or R²" if informative else "score in [0, 1]",
-        estimator=(
-            f"predictors fitted on {train:,} examples, measured on {test:,}; error: {len(scores) - 1} bootstrap "
-            "resamples, fitted anew"
-        ),
+        estimator=f"predictors fitted on {train:,} examples, measured on {test:,}; {_of_the_error(len(scores) - 1)}",
         num_samples=None,
         num_examples=examples,
         seed=seed,
@@ -168,3 +166,9 @@ def _figure(
         meaning=meaning,
         details=details,
     )
+
+
+def _of_the_error(resamples: int) -> str:
+    if resamples == 0:
+        return "no error: each bootstrap resample fits all predictors anew, and none was asked for (dci_resamples)"
+    return f"error: {resamples} bootstrap resamples, fitted anew"

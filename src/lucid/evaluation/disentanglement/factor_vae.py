@@ -59,7 +59,7 @@ def factor_vae_score(z: Tensor, factors: Factors, *, seed: int = 0, num_resample
     codes = factors.codes
     scores = [_score(z, codes, stream)]
     for _ in range(num_resamples):
-        rows = resampled_rows(len(z), stream)
+        rows = resampled_rows(codes, stream)
         scores.append(_score(z[rows], codes[rows], stream))
     value, error = spread(torch.tensor(scores, dtype=torch.float64))
     active = _active(z)

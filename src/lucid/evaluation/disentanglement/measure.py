@@ -21,19 +21,20 @@ from lucid.models import LatentModel
 __all__ = ["disentanglement_figures", "disentanglement_scores"]
 
 
-def disentanglement_scores(z: Tensor, factors: Factors, *, seed: int = 0, dci_resamples: int = 5) -> list[Figure]:
+def disentanglement_scores(z: Tensor, factors: Factors, *, seed: int = 0, dci_resamples: int = 0) -> list[Figure]:
     """Every score that these units and factors give a meaning; `undefined` names the others and says why.
 
     Args:
         z: Representations, (N, U).
         factors: Of the same examples.
         seed: Of all that is drawn.
-        dci_resamples: Bootstrap resamples of DCI, whose predictors are fitted anew for each, which takes most of the
-            time; 0 for no standard error.
+        dci_resamples: Bootstrap resamples of DCI, whose predictors are fitted anew for each, which takes as long again
+            as all other scores together, or longer; 0 for no standard error.
 
     Returns:
-        MIG, SAP, modularity, FactorVAE score, DCI, with standard errors over the examples, each by its own protocol;
-        the last, DCI informativeness, says in `details` which were left out, and why.
+        MIG, SAP, modularity, FactorVAE score, DCI, with standard errors over the examples, each by its own protocol
+        (of DCI where `dci_resamples` are asked for); the last, DCI informativeness, says in `details` which were left
+        out, and why.
 
     Raises:
         ValueError: If the rows do not agree.
@@ -66,7 +67,7 @@ def disentanglement_figures(
     max_examples: int = 15_000,
     batch_size: int = 128,
     seed: int = 0,
-    dci_resamples: int = 5,
+    dci_resamples: int = 0,
     condition: Tensor | None = None,
 ) -> list[Figure]:
     """Every score of a model's posterior means, as `disentanglement_scores` gives them.

@@ -46,7 +46,7 @@ def mig(z: Tensor, factors: Factors, *, seed: int = 0, num_resamples: int = 100)
     check_pair(z, factors, num_resamples)
     needs("MIG", units=z.shape[1])
     stream = torch.Generator().manual_seed(seed)
-    table = information_table(z, factors, weights(len(z), num_resamples, stream))
+    table = information_table(z, factors, weights(factors.codes, num_resamples, stream))
     gaps = mutual_information_gap(table)
     value, error = spread(gaps.mean(1))
     return Figure(

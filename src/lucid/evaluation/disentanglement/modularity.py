@@ -46,7 +46,7 @@ def modularity(z: Tensor, factors: Factors, *, seed: int = 0, num_resamples: int
     check_pair(z, factors, num_resamples)
     needs("modularity", factors=factors.num_factors)
     stream = torch.Generator().manual_seed(seed)
-    table = information_table(z, factors, weights(len(z), num_resamples, stream))
+    table = information_table(z, factors, weights(factors.codes, num_resamples, stream))
     of_units = unit_modularity(table)
     value, error = spread(of_units.mean(1))
     return Figure(

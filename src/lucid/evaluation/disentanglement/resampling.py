@@ -11,18 +11,34 @@ TRAIN_SHARE = 2 / 3
 """Share of the examples that classifiers are fitted on: 10,000 of 15,000 in the published studies."""
 
 
-def weights(num_examples: int, num_resamples: int, generator: torch.Generator) -> Tensor:
+def weights(codes: Tensor, num_resamples: int, generator: torch.Generator) -> Tensor:
     """How often each example is drawn, (1 + num_resamples, N) float32; in the first row each once: the data itself."""
+    num_examples = len(codes)
     drawn = [torch.ones(num_examples)]
     for _ in range(num_resamples):
-        rows = resampled_rows(num_examples, generator)
+        rows = resampled_rows(codes, generator)
         drawn.append(torch.bincount(rows, minlength=num_examples).float())
     return torch.stack(drawn)
 
 
-def resampled_rows(num_examples: int, generator: torch.Generator) -> Tensor:
-    """As many rows as there are examples, drawn with replacement, (N,) int64."""
-    return torch.randint(num_examples, (num_examples,), generator=generator)
+def resampled_rows(codes: Tensor, generator: torch.Generator) -> Tensor:
+    """As many rows as there are examples, drawn with replacement, (N,) int64.
+
+    Rows in which a factor takes one value only have no score, and are drawn again: the spread is then that over data
+    which have one, as the data at hand do.
+
+    Args:
+        codes: The value of each factor, (N, F), of which each varies.
+        generator: Of the draws.
+    """
+    while True:
+        rows = torch.randint(len(codes), (len(codes),), generator=generator)
+        if _each_varies(codes[rows]):
+            return rows
+
+
+def _each_varies(codes: Tensor) -> bool:
+    return bool((codes != codes[0]).any(0).all())
 
 
 def spread(scores: Tensor) -> tuple[float, float | None]:
@@ -33,11 +49,18 @@ def spread(scores: Tensor) -> tuple[float, float | None]:
     return float(scores[0]), float(scores[1:].std()) if len(scores) > 2 else None
 
 
-def two_parts(num_examples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rows to fit on, two thirds, and rows to measure on, in a random order."""
-    order = torch.randperm(num_examples, generator=generator)
-    cut = round(num_examples * TRAIN_SHARE)
-    return order[:cut], order[cut:]
+def two_parts(codes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Rows to fit on, two thirds, and rows to measure on, in a random order in which each factor varies in both.
+
+    Args:
+        codes: The value of each factor, (N, F), which takes two values at least twice.
+        generator: Of the order.
+    """
+    cut = round(len(codes) * TRAIN_SHARE)
+    while True:
+        order = torch.randperm(len(codes), generator=generator)
+        if _each_varies(codes[order[:cut]]) and _each_varies(codes[order[cut:]]):
+            return order[:cut], order[cut:]
 
 
 def check_num_resamples(num_resamples: int) -> None:

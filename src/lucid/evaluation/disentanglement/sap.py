@@ -50,8 +50,8 @@ def sap(z: Tensor, factors: Factors, *, seed: int = 0, num_resamples: int = 100)
     check_pair(z, factors, num_resamples)
     needs("SAP", units=z.shape[1])
     stream = torch.Generator().manual_seed(seed)
-    train, test = two_parts(len(z), stream)
-    drawn = weights(len(test), num_resamples, stream).double()
+    train, test = two_parts(factors.codes, stream)
+    drawn = weights(factors.codes[test], num_resamples, stream).double()
     scores = torch.stack(
         [predictability(z.double(), factors, factor, train, test, drawn) for factor in range(factors.num_factors)], 2
     )

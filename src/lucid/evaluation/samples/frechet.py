@@ -51,7 +51,7 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
     centred = [(x.double() - mean) / (len(x) - 1) ** 0.5 for x, mean in zip((first, second), means, strict=True)]
     spread = sum(float(factor.square().sum()) for factor in centred)
     common = float(torch.linalg.svdvals(centred[0] @ centred[1].T).sum())
-    return float((means[0] - means[1]).square().sum()) + spread - 2 * common
+    return max(0.0, float((means[0] - means[1]).square().sum()) + spread - 2 * common)  # below 0 by rounding only
 
 
 def frechet_between_gaussians(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: Tensor) -> float:
@@ -75,7 +75,8 @@ def frechet_between_gaussians(mean1: Tensor, cov1: Tensor, mean2: Tensor, cov2: 
     values, vectors = torch.linalg.eigh(cov1)
     half = vectors * values.clamp(min=0).sqrt()  # half · halfᵀ = cov1
     common = torch.linalg.eigvalsh(half.T @ cov2 @ half).clamp(min=0).sqrt().sum()
-    return float((mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * common)
+    # Below 0 by rounding only.
+    return max(0.0, float((mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * common))
 
 
 def _covariance(x: Tensor, mean: Tensor) -> Tensor:
