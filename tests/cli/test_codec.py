@@ -185,6 +185,11 @@ MISUSE = [
         "holds the examples 0:180",
     ),
     (["info", "{note}"], 1, "is not a codec"),
+    (["compress", "{array}", "digits", "-o", "{tmp}/x"], 2, "a.npy is a .npy file, not a codec"),
+    (["compress", "{file}", "digits", "-o", "{tmp}/x"], 2, "t.lucid is a .lucid file, not a codec"),
+    (["decompress", "{file}", "--codec", "{array}", "-o", "{tmp}/x"], 2, "a.npy is a .npy file, not a codec"),
+    (["decompress", "{codec}", "-o", "{tmp}/x"], 2, "is a codec, not a .lucid file"),
+    (["info", "{array}"], 2, "a.npy is a .npy file, not a codec"),
 ]
 
 
@@ -193,7 +198,8 @@ def there(codec: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     folder = tmp_path_factory.mktemp("there")
     (folder / "note.txt").write_text("nothing that lucid reads")
     assert main(["compress", str(codec), "digits:test", "-o", str(folder / "t.lucid")]) == 0
-    return {"note": folder / "note.txt", "file": folder / "t.lucid", "codec": codec}
+    np.save(folder / "a.npy", np.zeros(3))
+    return {"note": folder / "note.txt", "array": folder / "a.npy", "file": folder / "t.lucid", "codec": codec}
 
 
 @pytest.mark.parametrize(("argv", "code", "message"), MISUSE)
@@ -205,6 +211,18 @@ def test_misuse_and_failure_are_one_line(
     assert message in said.err
     assert said.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_info_says_that_a_file_is_damaged(lucid: Lucid, codec: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "t.lucid"
+    assert lucid("compress", codec, "digits:test", "-o", whole, "--block-size", 60).code == 0
+    assert "checked   every block has its SHA-256" in lucid("info", whole).out
+    body = whole.read_bytes()
+    for altered in (body[:-1], body[: len(body) // 2] + bytes([body[len(body) // 2] ^ 1]) + body[len(body) // 2 + 1 :]):
+        (tmp_path / "a.lucid").write_bytes(altered)
+        said = lucid("info", tmp_path / "a.lucid")
+        assert said.code == 1
+        assert "damaged" in said.err
 
 
 def test_a_damaged_file_is_an_error_and_no_output(lucid: Lucid, there: dict[str, Path], tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def test_evaluate_writes_the_figures_under_their_names(lucid: Lucid, run: Path, 
     assert figures["bits_per_dim"] == pytest.approx(-figures["log_likelihood"]["value"] / (64 * math.log(2)))
     assert figures["protocol"].startswith("digits; image 1×8×8; 17 levels")
     assert len(figures["kl"]) == 1
-    assert Run(run).model().figures["test"] == figures
+    kept = Run(run).model().figures["test"]  # with the figures that an earlier evaluation left
+    assert {**kept, "figures": kept["figures"][: len(figures["figures"])]} == figures
 
 
 def test_evaluation_is_reproducible(lucid: Lucid, run: Path, tmp_path: Path) -> None:

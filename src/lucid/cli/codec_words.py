@@ -6,12 +6,50 @@ import math
 from pathlib import Path
 
 from lucid import codec
+from lucid.cli.errors import UsageError
 from lucid.codec import Codec, Reader
 from lucid.codec.inputs import listed, protocol_of
 
-__all__ = ["described_codec", "described_file"]
+__all__ = ["described_codec", "described_file", "open_codec", "require_lucid_file"]
+
+_BEGINNINGS = ((b"\x89Luc", "a .lucid file"), (b"\x93NUMPY", "a .npy file"), (b"PK", "a .npz or .zip file"))
 
 _MOST_LISTED = 10
+
+
+def open_codec(path: str | Path) -> Codec:
+    """A codec, by its path.
+
+    Raises:
+        UsageError: Another kind of file was given in its place.
+        FileNotFoundError, ValueError: As `codec.load`.
+    """
+    kind = _kind(path)
+    if kind is not None and kind != "a codec":
+        raise UsageError(f"{path} is {kind}, not a codec: give the .codec file that `lucid freeze` wrote")
+    return codec.load(path)
+
+
+def require_lucid_file(path: str | Path) -> None:
+    """Refuse another kind of file by its name.
+
+    Raises:
+        UsageError: If it is a codec or an array.
+    """
+    kind = _kind(path)
+    if kind is not None and kind != "a .lucid file":
+        raise UsageError(f"{path} is {kind}, not a .lucid file: give the file that `lucid compress` wrote")
+
+
+def _kind(path: str | Path) -> str | None:
+    """What a file is, by how it begins; None where that says nothing, or nothing is there."""
+    if not Path(path).is_file():
+        return None
+    with Path(path).open("rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{":  # the size of the header, then the header
+        return "a codec"
+    return next((kind for beginning, kind in _BEGINNINGS if start.startswith(beginning)), None)
 
 
 def described_codec(frozen: Codec) -> dict[str, str]:
@@ -37,12 +75,12 @@ def described_file(path: Path) -> dict[str, str]:
     Raises:
         CodecError: If it is neither, or damaged.
     """
-    with path.open("rb") as file:
-        is_codec = file.read(1) != b"\x89"
+    is_codec = _kind(path) != "a .lucid file"
     size = f"{path.stat().st_size:,} bytes"
     if is_codec:
-        return {"codec": f"{path}, {size}"} | described_codec(codec.load(path))
+        return {"codec": f"{path}, {size}"} | described_codec(open_codec(path))
     with Reader(path) as reader:
+        indexed = reader.check()
         info = reader.info()
         blocks = info.coded_blocks + info.stored_blocks
         stored = f", {info.stored_blocks} of them stored, shorter without the model" if info.stored_blocks else ""
@@ -52,6 +90,7 @@ def described_file(path: Path) -> dict[str, str]:
             "codec": f"{info.codec_id}…, {where}",
             "examples": f"{info.num_examples:,}",
             "blocks": f"{blocks:,}, {info.block_bytes:,} bytes{stored}",
+            "checked": "every block has its SHA-256" if indexed else "its one block is checked when it is decompressed",
         }
         inputs = listed(reader)
         if inputs:

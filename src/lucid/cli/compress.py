@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lucid import codec
+from lucid.cli.codec_words import open_codec
 from lucid.cli.errors import UsageError
 from lucid.cli.shown import Shown
 from lucid.codec.inputs import Packed, pack
@@ -17,7 +17,7 @@ def compress(args: argparse.Namespace) -> int:
     for option, value in (("--workers", args.workers), ("--block-size", args.block_size)):
         if value is not None and value < 1:
             raise UsageError(f"{option} must be at least 1; received {value}")
-    frozen = codec.load(args.codec)
+    frozen = open_codec(args.codec)
     with Shown("compressing") as bar:
         packed = pack(
             frozen,
@@ -41,7 +41,7 @@ def _summary(packed: Packed) -> str:
     parts = [f"{packed.file_bytes:,} bytes from {packed.input_bytes:,}, {told}{codec_bytes}"]
     if packed.bits_per_dim is not None:
         parts.append(f"{packed.bits_per_dim:.3f} bits/dim")
-    if packed.stored_blocks:
+    if packed.stored_blocks and packed.num_examples:  # of no examples, the one block says that there are none
         blocks = packed.coded_blocks + packed.stored_blocks
         parts.append(f"{packed.stored_blocks} of {blocks} blocks stored, shorter without the model")
     if packed.attached:

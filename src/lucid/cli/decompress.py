@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from lucid import codec
+from lucid.cli.codec_words import open_codec, require_lucid_file
 from lucid.cli.errors import UsageError
 from lucid.cli.shown import Shown
 from lucid.codec.inputs import unpack
@@ -17,6 +18,7 @@ def decompress(args: argparse.Namespace) -> int:
     if args.workers < 1:
         raise UsageError(f"--workers must be at least 1; received {args.workers}")
     examples = None if args.examples is None else _span(args.examples)
+    require_lucid_file(args.file)
     with codec.Reader(args.file) as reader:
         info = reader.info()
     if examples is not None and examples[1] > info.num_examples:
@@ -25,7 +27,7 @@ def decompress(args: argparse.Namespace) -> int:
         raise UsageError(
             f"{args.file} was made by the codec {info.codec_id}… and does not carry it: give it, --codec CODEC"
         )
-    frozen = None if args.codec is None else codec.load(args.codec)
+    frozen = None if args.codec is None else open_codec(args.codec)
     with Shown("decompressing") as bar:
         unpacked = unpack(
             args.file, args.out, codec=frozen, examples=examples, workers=args.workers, progress=bar.update

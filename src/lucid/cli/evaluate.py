@@ -3,179 +3,224 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lucid import data, io
+from lucid import io
 from lucid.cli.errors import UsageError
 from lucid.cli.evaluate_asked import Asked, asked_for
+from lucid.cli.evaluate_kept import stamped
+from lucid.cli.evaluate_parts import Parts
+from lucid.cli.evaluate_subject import Subject, check_json, check_together, open_subject
 from lucid.cli.evaluated import print_evaluation, print_trainings
-from lucid.cli.factors import read_factors
-from lucid.cli.opening import is_model_alone, open_model, protocol_of
 from lucid.cli.shown import Shown
-from lucid.data import Dataset, Split
-from lucid.evaluation import Evaluation, Material, Team, ais_figures, further_figures, over_seeds
+from lucid.evaluation import SEEDED, Evaluation, Figure, Material, Team, ais_figures, further_figures, over_seeds
 from lucid.evaluation import evaluate as measure
-from lucid.models import LatentModel
-from lucid.training import Run, evaluating_together
+from lucid.training import evaluating_together
 
 __all__ = ["evaluate"]
 
-
-@dataclass(frozen=True)
-class _Subject:
-    """A model and what it is measured on."""
-
-    folder: str
-    run: Run | None
-    model: LatentModel
-    split: Split
-    dataset: Dataset | None
+_FAILED, _INTERRUPTED = 1, 130
 
 
 def evaluate(args: argparse.Namespace) -> int:
     """Measure a run's model, or a model by itself; print the table, and leave the figures where the model is."""
     asked = asked_for(args)
-    twice = {folder for folder in args.folders if args.folders.count(folder) > 1}
+    check_json(args.json)
+    places = [os.path.realpath(folder) for folder in args.folders]
+    twice = sorted({folder for folder, place in zip(args.folders, places, strict=True) if places.count(place) > 1})
     if twice:
-        raise UsageError(f"each training is measured once; received twice: {', '.join(sorted(twice))}")
-    found: list[Evaluation] = []
-    left_out: Mapping[str, str] = {}
-    subject: _Subject | None = None
+        raise UsageError(f"each training is measured once; received twice: {', '.join(twice)}")
+    subjects = [open_subject(folder, args, asked) for folder in args.folders]
+    check_together(subjects)
+    measured: list[_Measured] = []
     with evaluating_together() as team:
-        main = team is None or team.share.rank == 0
-        for folder in args.folders:
-            subject = _subject(folder, args)
-            evaluations = [_annealed(subject, asked, args, team, one) for one in _bounds(subject, asked, args, team)]
-            if not main:
-                continue
-            evaluations, left_out = _besides(subject, asked, args, evaluations)
-            over = over_seeds(evaluations) if len(evaluations) > 1 else ()
-            found.append(replace(evaluations[0], over_seeds=over))
-            _keep(subject, found[-1])
-    if not main:
+        for subject in subjects:
+            measured.append(_Measured(subject, asked, args, team, len(subjects) > 1, measured[:]))
+            measured[-1].measure()
+            if measured[-1].parts.interrupted:
+                break
+    if team is not None and team.share.rank != 0:
         return 0
-    trainings = over_seeds([_summary(one) for one in found], "trainings") if len(found) > 1 else ()
-    _write_json(args, found, [figure.to_json() for figure in trainings])
-    if len(found) > 1:
+    complete = len(measured) == len(args.folders)
+    trainings = _over_trainings(measured) if complete and len(measured) > 1 else ()
+    _write_json(args, measured, trainings)
+    found = [one.found for one in measured]
+    if trainings:
         print_trainings(args.folders, found, trainings)
-        return 0
-    print_evaluation(found[0], left_out)
-    if subject is not None and subject.run is not None and not args.no_report:
+    else:
+        for one in measured:
+            print_evaluation(one.found, one.subject.folder if len(args.folders) > 1 else None)
+    _print_parts(measured)
+    run = subjects[0].run
+    if len(args.folders) == 1 and run is not None and not args.no_report:
         from lucid.report import write_report
 
-        print(f"report: {write_report(subject.run.folder.path)}")
-    return 0
+        print(f"report: {write_report(run.folder.path)}")
+    if any(one.parts.interrupted for one in measured):
+        return _INTERRUPTED
+    return _FAILED if any(one.parts.failed for one in measured) else 0
 
 
-def _subject(folder: str, args: argparse.Namespace) -> _Subject:
-    run = None if is_model_alone(folder) else Run(folder)
-    if run is not None:
-        if (args.data, args.labels) != (None, None):
-            raise UsageError(f"{folder} is a run, which knows its data: leave --data and --label out")
-        model, dataset = run.model(), run.dataset()
-        return _Subject(folder, run, model, getattr(dataset, args.split or "test"), dataset)
-    model = open_model(folder)
-    if args.data is not None:
-        split = data.load_like(args.data, protocol_of(model, folder), part=args.split, labels=args.labels)
-        return _Subject(folder, None, model, split, None)
-    said = model.figures.get("fit_prior", {}).get("data")
-    if said is None:
-        raise UsageError(f"{folder} is a model, which does not say where its data is: give --data DATA")
-    dataset = data.load(**said)
-    return _Subject(folder, None, model, getattr(dataset, args.split or "test"), dataset)
+class _Measured:
+    """The evaluation of one model, which is kept as it grows.
 
+    Args:
+        subject: What is measured.
+        asked: How.
+        args: The command line.
+        team: The processes that torchrun has started.
+        several: Whether other models are measured too.
+        before: Those that were, for the file of --json.
+    """
 
-def _bounds(subject: _Subject, asked: Asked, args: argparse.Namespace, team: Team | None) -> list[Evaluation]:
-    """The bounds at each seed."""
-    found: list[Evaluation] = []
-    for seed in asked.seeds:
-        with Shown("evaluating") as progress:
-            found.append(
-                measure(
-                    subject.model,
-                    subject.split,
-                    num_samples=asked.counts,
-                    seed=seed,
-                    split=subject.split.part,
-                    device=asked.device,
-                    progress=progress.update,
-                    workers=args.workers,
-                    team=team,
-                )
-            )
-    return found
+    def __init__(
+        self,
+        subject: Subject,
+        asked: Asked,
+        args: argparse.Namespace,
+        team: Team | None,
+        several: bool,
+        before: list[_Measured],
+    ) -> None:
+        self.subject, self.asked, self.args, self.team = subject, asked, args, team
+        self.several, self.before = several, before
+        self.parts = Parts()
+        self.parts.left_out.update(subject.lacks)
+        self.notes: list[str] = []
+        self._evaluations: list[Evaluation] = []
+        self._main = team is None or team.share.rank == 0
+        self._kept = False
 
+    @property
+    def found(self) -> Evaluation:
+        """What was measured so far: at the first seed, and over the seeds."""
+        first, *others = self._evaluations
+        over = over_seeds(self._evaluations) if others else ()
+        return stamped(replace(first, over_seeds=over), self.subject.card)
 
-def _annealed(
-    subject: _Subject, asked: Asked, args: argparse.Namespace, team: Team | None, found: Evaluation
-) -> Evaluation:
-    """The same with the figures of annealed importance sampling, if they were asked for."""
-    if asked.annealing is None:
-        return found
-    with Shown("annealing") as progress:
-        figures = ais_figures(
-            subject.model,
-            subject.split,
-            args.ais,
-            replace(asked.annealing, seed=found.seed),
+    def measure(self) -> None:
+        """The bounds at each seed, then every other part; after each, the figures are kept."""
+        for seed in self.asked.seeds:
+            bounds = partial(self._bounds, seed)
+            if not self._evaluations:
+                # Without any figure there is nothing to keep: an error here is the command's.
+                with Shown("bounds") as progress:
+                    self._evaluations.append(self.parts.timed("bounds", partial(bounds, progress)))
+            else:
+                found = self.parts.attempt(f"bounds at seed {seed}", f"bounds at seed {seed}", bounds)
+                if found is None:
+                    break
+                self._evaluations.append(found)
+            self._keep()
+        if self.asked.annealing is not None:
+            self._add("ais", "annealed importance sampling", self._annealed, self._evaluations)
+        if self._main:
+            for name in self.subject.parts:
+                at = self._evaluations if name in SEEDED else self._evaluations[:1]
+                self._add(name, name, partial(self._further, name), at, asked=name in self.asked.also)
+
+    def _add(
+        self,
+        name: str,
+        says: str,
+        measure: Callable[[Evaluation, Shown], list[Figure]],
+        evaluations: list[Evaluation],
+        *,
+        asked: bool = True,
+    ) -> None:
+        """The figures of one part at each of some seeds: of all of them, or none."""
+        figures: list[list[Figure]] = []
+        for evaluation in evaluations:
+            at = f"{says}, seed {evaluation.seed}" if len(evaluations) > 1 else says
+            some = self.parts.attempt(name, at, partial(measure, evaluation), asked=asked)
+            if some is None:
+                return
+            figures.append(some)
+        for place, some in enumerate(figures):
+            self._evaluations[place] = self._evaluations[place].with_figures(some)
+        self._keep()
+
+    def _bounds(self, seed: int, progress: Shown) -> Evaluation:
+        return measure(
+            self.subject.model,
+            self.subject.split,
+            num_samples=self.asked.counts,
+            seed=seed,
+            split=self.subject.split.part,
+            device=self.asked.device,
+            progress=progress.update,
+            workers=self.args.workers,
+            team=self.team,
+        )
+
+    def _annealed(self, found: Evaluation, progress: Shown) -> list[Figure]:
+        assert self.asked.annealing is not None, "only then it is called"
+        return ais_figures(
+            self.subject.model,
+            self.subject.split,
+            self.args.ais,
+            replace(self.asked.annealing, seed=found.seed),
             importance_samples=found.log_likelihood.num_samples,
             tell=progress.update,
-            workers=args.workers,
-            team=team,
+            workers=self.args.workers,
+            team=self.team,
         )
-    return found.with_figures(figures)
 
-
-def _besides(
-    subject: _Subject, asked: Asked, args: argparse.Namespace, evaluations: list[Evaluation]
-) -> tuple[list[Evaluation], Mapping[str, str]]:
-    """The same with what --also names, at each seed."""
-    if not asked.also:
-        return evaluations, {}
-    factors = None if args.factors is None else read_factors(args.factors, subject.split, subject.dataset)
-    if factors is not None and factors.parts is None and "probe" in asked.also:
-        raise UsageError(
-            f"--also probe learns on the training part: --factors must have a row for each example of all parts; "
-            f"{args.factors} has those of the {subject.split.part} part"
-        )
-    left_out: Mapping[str, str] = {}
-    found: list[Evaluation] = []
-    for evaluation in evaluations:
+    def _further(self, name: str, found: Evaluation, _: Shown) -> list[Figure]:
+        factors = self.subject.factors
         material = Material(
-            subject.split,
-            subject.dataset,
+            self.subject.split,
+            self.subject.dataset,
             factors=None if factors is None else factors.part,
             factors_of_parts=None if factors is None else factors.parts,
-            features=asked.features,
-            seed=evaluation.seed,
+            features=self.asked.features,
+            seed=found.seed,
         )
-        figures, left_out = further_figures(subject.model, material, asked.also)
-        found.append(evaluation.with_figures(figures))
-    return found, left_out
+        return further_figures(self.subject.model, material, [name]).figures
+
+    def _keep(self) -> None:
+        """Leave the figures in the run, in the card of the model, and in the file of --json."""
+        if not self._main:
+            return
+        found = self.found
+        for note in self.subject.card.keep(found, self.subject.model, first=not self._kept):
+            if note not in self.notes:
+                self.notes.append(note)
+        self._kept = True
+        _write_json(self.args, [*self.before, self], ())
 
 
-def _keep(subject: _Subject, found: Evaluation) -> None:
-    """Leave the figures in the run, and in the card of the model."""
-    figures = found.to_json()
-    if subject.run is not None:
-        io.write_json(subject.run.folder.evaluation, figures)
-    folder = subject.folder if subject.run is None else subject.run.folder.model
-    io.save(subject.model.cpu(), folder, {**subject.model.figures, subject.split.part: figures})
+def _over_trainings(measured: list[_Measured]) -> tuple[Figure, ...]:
+    def summary(found: Evaluation) -> Evaluation:
+        return replace(found, figures=found.over_seeds, over_seeds=()) if found.over_seeds else found
+
+    return over_seeds([summary(one.found) for one in measured], "trainings")
 
 
-def _summary(found: Evaluation) -> Evaluation:
-    return replace(found, figures=found.over_seeds, over_seeds=()) if found.over_seeds else found
-
-
-def _write_json(args: argparse.Namespace, found: list[Evaluation], trainings: list[dict[str, Any]]) -> None:
+def _write_json(args: argparse.Namespace, measured: list[_Measured], trainings: tuple[Figure, ...]) -> None:
     if not args.json:
         return
-    record = found[0].to_json()
-    if trainings:
-        runs = {folder: one.to_json() for folder, one in zip(args.folders, found, strict=True)}
-        record = {"runs": runs, "over_trainings": trainings}
+    record: dict[str, Any] = measured[0].found.to_json()
+    if len(args.folders) > 1:
+        record = {
+            "runs": {one.subject.folder: one.found.to_json() for one in measured},
+            "over_trainings": [figure.to_json() for figure in trainings],
+        }
     Path(args.json).parent.mkdir(parents=True, exist_ok=True)
     io.write_json(args.json, record)
+
+
+def _print_parts(measured: list[_Measured]) -> None:
+    """What each part took, what was not measured and why, and what became of older figures."""
+    for one in measured:
+        of = f"{one.subject.folder}: " if one.several else ""
+        print(f"{of}seconds: " + ", ".join(f"{name} {seconds:.1f}" for name, seconds in one.parts.seconds.items()))
+        for name, why in one.parts.left_out.items():
+            print(f"{of}not measured: {name}: {why}")
+        for note in one.notes:
+            print(note)

@@ -10,6 +10,7 @@ import torch
 
 from lucid.cli.errors import UsageError
 from lucid.evaluation import FURTHER, Annealing
+from lucid.evaluation.samples import SPACES
 
 __all__ = ["Asked", "asked_for"]
 
@@ -59,6 +60,8 @@ def asked_for(args: argparse.Namespace) -> Asked:
         raise UsageError("--factors goes with --also disentanglement, probe or all")
     if args.features and not {"samples", "all"} & set(also):
         raise UsageError("--features goes with --also samples or all")
+    if args.features and args.features not in SPACES:
+        raise UsageError(f"--features takes {' or '.join(SPACES)}; received {args.features}")
     seeds = tuple(range(args.seed, args.seed + args.seeds))
     return Asked(counts, seeds, also, args.features or "pixels", _annealing(args), _device(args.device))
 
