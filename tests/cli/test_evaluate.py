@@ -58,13 +58,13 @@ def test_every_figure_lands_in_the_card_and_in_the_run(lucid: Lucid, copied: Pat
     card = package.load(copied / "model").figures["test"]
     assert card == Run(copied).evaluation()
     found = Evaluation.from_json(card)
-    names = [figure.name for figure in found.figures]
+    # What an earlier evaluation of the same run measured with another seed is kept beside it.
+    names = [figure.name for figure in found.figures if figure.seed == 0]
     for name in ("ELBO", "rate", "reconstruction", "IW gap left, k = 5", "AIS log-likelihood", "BDMC gap", "bits/dim"):
         assert name in names
     for figure in found.figures:
         assert figure.estimator
         assert figure.protocol == found.protocol
-        assert figure.seed == 0
     told = lucid("info", copied).out
     assert "AIS log-likelihood" in told
 
