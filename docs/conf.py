@@ -53,6 +53,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!lucid\.).*"),
     (r"py:.*", r".*\._.*"),
     (r"py:.*", r"lucid\.distributions\.table\.Part"),
+    # What a codec is made of inside.
+    (r"py:.*", r"lucid\.codec\.(container|inputs|layout|network)\..*"),
 ]
 
 # ---- the site --------------------------------------------------------------------------------------------------------

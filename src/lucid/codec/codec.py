@@ -147,7 +147,7 @@ class Codec:
         return _array_of(Reader(_bytes(data), self), workers)
 
     def levels_of(self, x: Array) -> tuple[Tensor, ArrayForm]:
-        """The levels of an array, int64 (N, *shape), and what it takes to make it again.
+        """The levels of an array, int64 (N, ...), and what it takes to make it again.
 
         Raises:
             TypeError, ValueError: As `compress`.

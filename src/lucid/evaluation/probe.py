@@ -21,7 +21,7 @@ def linear_probe(train: Labelled, validation: Labelled, test: Labelled, *, name:
     """How well a linear predictor tells a class, or a quantity, from features.
 
     Classes: logistic regression over all classes; a quantity: ridge regression. Features are standardised by the
-    training examples; the penalty |w|²/C is the one of C = 10⁻⁴, 10⁻³ … 10 that is best on the validation examples, the
+    training examples; the penalty ‖w‖²/C is the one of C = 10⁻⁴, 10⁻³ … 10 that is best on the validation examples, the
     strongest where several are as good; the test examples are looked at once.
 
     Alain, Bengio: Understanding Intermediate Layers Using Linear Classifier Probes, 2016,

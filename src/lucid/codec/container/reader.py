@@ -197,7 +197,7 @@ class Reader:
             stop: The one after the last; None means to the end.
 
         Returns:
-            Levels, int64 (stop − start, *shape).
+            Levels, int64 (stop − start, ...).
 
         Raises:
             ValueError: The file does not hold them.
@@ -223,7 +223,7 @@ class Reader:
             progress: Called as `progress(examples done, examples wanted)` after each block.
 
         Returns:
-            Levels, int64 (n, *shape), each block once it is known to be what was written.
+            Levels, int64 (n, ...), each block once it is known to be what was written.
 
         Raises:
             ValueError: The file does not hold them.

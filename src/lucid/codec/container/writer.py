@@ -91,7 +91,7 @@ class Writer:
         """Add examples.
 
         Args:
-            levels: int64 (n, *shape), 0 … L − 1; −1 where a value is missing from a table.
+            levels: int64 (n, ...), 0 … L − 1; −1 where a value is missing from a table.
 
         Raises:
             ValueError: They do not fit what the codec codes.
